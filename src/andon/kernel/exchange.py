@@ -1,0 +1,124 @@
+"""The Exchange: one request on its walk through the gateway, in the canonical form of every dialect.
+
+Made by `gateway/ingress`, read and filled by the stages in `app/chain.py`, written to the ledger at the end.
+A plain mutable object with slots because it is made for every request; it never outlives its answer.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from andon.kernel.snapshot import EndpointEntry, KeyEntry, ReleaseEntry, Snapshot
+
+
+class Dialect(StrEnum):
+    """The protocol that the client speaks."""
+
+    OPENAI = "openai"
+    OIP = "oip"  # Open Inference Protocol v2
+
+
+class Operation(StrEnum):
+    """What the client asks for."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    INFER = "infer"
+
+
+class UsageSource(StrEnum):
+    """Where the token counts of a row come from; an unknown count is null, never zero."""
+
+    PROVIDER = "provider"
+    ESTIMATED = "estimated"
+    NONE = "none"
+
+
+class Exchange:
+    """One request and everything learnt about it so far. Times ending in `_at` are monotonic seconds."""
+
+    __slots__ = (
+        "arm",
+        "attempt",
+        "body",
+        "client_retry",
+        "content_type",
+        "deadline_at",
+        "dialect",
+        "endpoint",
+        "error_code",
+        "first_byte_at",
+        "header_length",
+        "headers",
+        "id",
+        "idempotency_key",
+        "input_tokens",
+        "key",
+        "max_output_tokens",
+        "name",
+        "operation",
+        "output_tokens",
+        "pinned",
+        "propensity",
+        "provider_error",
+        "received_ns",
+        "release",
+        "request",
+        "reservations",
+        "shadow",
+        "snapshot",
+        "started_at",
+        "status",
+        "stream",
+        "traceparent",
+        "unit",
+        "upstream_ended_at",
+        "upstream_started_at",
+        "usage_source",
+        "wants_usage",
+    )
+
+    def __init__(self) -> None:
+        self.id = ""  # UUIDv7, also x-request-id
+        self.dialect = Dialect.OPENAI
+        self.operation = Operation.CHAT
+        self.name = ""  # the model or endpoint name that the client wrote
+        self.body: bytes = b""
+        self.content_type: bytes = b"application/json"
+        self.header_length: int | None = None  # Inference-Header-Content-Length
+        self.headers: list[tuple[bytes, bytes]] = []  # names in lower case, as received
+        self.request: Any = None  # the decoded body, a struct of the dialect
+        self.stream = False
+        self.wants_usage = False  # the client itself asked for include_usage
+        self.max_output_tokens: int | None = None  # the highest cap in the request
+        self.received_ns = 0
+        self.started_at = 0.0
+        self.deadline_at = 0.0
+        self.traceparent: bytes | None = None
+        self.idempotency_key: bytes | None = None
+        self.client_retry = 0  # x-stainless-retry-count
+        # who and which, filled by stages
+        self.snapshot: Snapshot | None = None
+        self.key: KeyEntry | None = None
+        self.endpoint: EndpointEntry | None = None
+        self.release: ReleaseEntry | None = None
+        self.arm = ""  # "stable", "canary", "preview", "shadow"
+        self.unit = ""  # what assignment is sticky by; empty = this request
+        self.propensity = 1.0  # chance with which this arm was chosen; 0 < p <= 1
+        self.pinned = False  # routed by header or cohort: not evidence for a gate
+        self.shadow: ReleaseEntry | None = None  # release that gets a copy
+        self.reservations: Any = None  # what the limits stage must give back
+        # how it went
+        self.attempt = 0
+        self.upstream_started_at = 0.0
+        self.first_byte_at = 0.0
+        self.upstream_ended_at = 0.0
+        self.status = 0  # what the client was told; 499 when it left
+        self.error_code = ""
+        self.provider_error = False  # the release is to blame, not the client: what gates count
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+        self.usage_source = UsageSource.NONE

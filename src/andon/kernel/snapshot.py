@@ -1,0 +1,150 @@
+"""The snapshot: everything the gateway needs to serve, compiled by control, immutable, whole.
+
+Pushed as one document, validated completely before use, kept on disk as the last good one. It holds digests and
+references, never a secret. Stages build their own look-up tables from it in `adopt`, never per request.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Arm = Literal["stable", "canary", "preview"]
+Durability = Literal["acknowledged", "strict", "relaxed"]
+Protocol = Literal["oip", "openai"]
+
+
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An API key as the gateway knows it: public id and keyed hash."""
+
+    id: str  # public part, safe to log
+    digest: str  # hex HMAC-SHA256 of the whole key under the factory's pepper
+    team: str = ""
+    owner: str = ""
+    endpoints: tuple[str, ...] = ()  # names it may call; empty = all
+    cohorts: tuple[str, ...] = ()
+    expires_at_ns: int = 0  # 0 = never
+
+
+class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A ceiling on one scope. Windows are token buckets that refill evenly; a field left out is unlimited."""
+
+    name: str
+    scope: Literal["key", "team", "endpoint"]
+    subject: str = ""  # which key, team or endpoint; empty = each one separately
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One input or output of a model's signature. A dimension of -1 is free."""
+
+    name: str
+    datatype: str  # Open Inference Protocol names: FP32, INT64, BYTES, ...
+    shape: tuple[int, ...]
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allow_nan: bool = False
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model takes and gives."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+class TargetEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One place that serves a release: a replica or a provider."""
+
+    id: str  # "credit-2-a1b2", stable over the life of the replica
+    url: str  # unix:///run/x.sock, http://host:port, https://host/base
+    protocol: Protocol
+    model: str = ""  # the name the upstream knows; empty = the endpoint's own
+    credential: str = ""  # env:NAME or file:PATH, resolved by the gateway
+    weight: int = 1
+
+
+class ReleaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One version behind an endpoint, with the targets that are ready to serve it."""
+
+    id: str  # "credit@2"
+    arm: Arm
+    weight: int  # basis points of the endpoint's traffic, 0..10000
+    targets: tuple[TargetEntry, ...] = ()
+    signature: Signature | None = None
+
+
+class GateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One gate of a rollout, explicit in every field, with its share of alpha already divided."""
+
+    name: str
+    metric: Literal["errorRate", "latency"]
+    alpha: float  # this gate's own share in this gateway
+    margin: float  # errorRate: absolute difference allowed; latency: ratio allowed (1.25)
+    direction: Literal["increase", "decrease"] = "increase"
+    minimum: int = 50  # canary observations below which the verdict is insufficient
+    on_breach: Literal["abort", "pause", "warn"] = "abort"
+    on_missing_data: Literal["hold", "abort", "promote"] = "hold"
+    quantiles: tuple[float, ...] = (0.5, 0.95)  # latency only
+
+
+class PinEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A header value or key cohort that goes to one arm whatever the weights."""
+
+    arm: Arm
+    header: str = ""
+    value: str = ""
+    cohort: str = ""
+
+
+class RolloutEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A release in progress, as the gateway needs it to route and to stop it."""
+
+    id: str  # "credit-3"
+    generation: int  # changes with every step; reports carry it
+    stable: str  # release id
+    canary: str
+    gates: tuple[GateEntry, ...] = ()
+    sticky_header: str = ""  # unit = this header's value; empty = the exchange id
+    sticky_key: bool = False  # unit = the API key
+    salt: str = ""  # makes the hash of units independent between rollouts
+    pins: tuple[PinEntry, ...] = ()
+    shadow_share: int = 0  # basis points of stable traffic copied to the canary
+
+
+class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One name that clients call."""
+
+    name: str
+    protocol: Protocol
+    releases: tuple[ReleaseEntry, ...] = ()
+    rollout: RolloutEntry | None = None
+    durability: Durability = "acknowledged"
+    timeout_s: float = 60.0
+    connect_timeout_s: float = 2.0
+    first_byte_timeout_s: float = 30.0
+    idle_timeout_s: float = 30.0
+    retries: int = 2
+    hedge_after_ms: int = 0  # 0 = off
+    fallbacks: tuple[str, ...] = ()  # endpoint names tried when every target failed
+    body_bytes_max: int = 10 * 2**20
+    max_output_tokens: int = 4096  # assumed for limits when the request states no cap
+    on_full_disk: Literal["refuse", "shed"] = "refuse"
+    aliases: tuple[str, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything, at one version. Versions only grow; equal content keeps its version."""
+
+    version: int
+    factory: str
+    revision: int
+    compiled_at_ns: int
+    keys: tuple[KeyEntry, ...] = ()
+    limits: tuple[LimitEntry, ...] = ()
+    endpoints: tuple[EndpointEntry, ...] = ()
+    allow_anonymous: bool = False

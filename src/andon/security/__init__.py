@@ -1,0 +1,4 @@
+"""Who calls, and how much: API keys and limits.
+
+See ARCHITECTURE.md for where this room stands and whom it may know.
+"""

@@ -1,0 +1,4 @@
+"""Desired state and journal over SQL: resources, revisions, events, outbox, leases.
+
+See ARCHITECTURE.md for where this room stands and whom it may know.
+"""
