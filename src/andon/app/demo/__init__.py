@@ -1,0 +1,4 @@
+"""The demo: a true story on real data, told by a whole factory on this machine.
+
+Loaded by `andon demo` only; needs the `demo` extra, which trains the models.
+"""
