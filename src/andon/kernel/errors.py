@@ -63,9 +63,7 @@ class Transient(AndonError):
         param: str | None = None,
         internal: str = "",
     ) -> None:
-        super().__init__(
-            code, message, hint=hint, status=status, param=param, internal=internal
-        )
+        super().__init__(code, message, hint=hint, status=status, param=param, internal=internal)
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry  # sent as x-should-retry
 

@@ -1,6 +1,7 @@
 """Chance as a port. The only place of the product that draws random numbers.
 
-`SystemRandom` draws secrets from the operating system and fast numbers from a seeded generator; `andon.testing` seeds both.
+`SystemRandom` draws secrets from the operating system and fast numbers from a seeded generator; `andon.testing`
+seeds both.
 """
 
 from __future__ import annotations
