@@ -114,6 +114,10 @@ class Disk(Protocol):
         """Make everything appended so far survive a crash (fdatasync; also the folder for a new file)."""
         ...
 
+    def commit(self, path: str, data: bytes | bytearray) -> None:
+        """`append` and `sync` in one step, which one system call can do; after an error neither may be assumed."""
+        ...
+
     def read(self, path: str, offset: int = 0, length: int = -1) -> bytes:
         """Bytes from `offset`; to the end by default."""
         ...
