@@ -1,4 +1,4 @@
-"""What every proof needs: processes pinned to cores, a load generator, CPU and memory readings, tables and the last line.
+"""What every proof needs: pinned processes, a load generator, CPU and memory readings, tables and the last line.
 
 The server under test runs on core 0; load generator and stub upstream share core 1. Nothing here judges a figure.
 """
@@ -37,8 +37,9 @@ for line in string.gmatch(os.getenv("HEADERS") or "", "[^\\n]+") do
 end
 done = function(s, l, r)
   local e = s.errors
+  local errors = e.status + e.connect + e.read + e.write + e.timeout
   io.write(string.format('RESULT {"requests":%d,"seconds":%.6f,"p50_us":%d,"p99_us":%d,"errors":%d}\\n',
-    s.requests, s.duration / 1e6, l:percentile(50), l:percentile(99), e.status + e.connect + e.read + e.write + e.timeout))
+    s.requests, s.duration / 1e6, l:percentile(50), l:percentile(99), errors))
 end
 """
 
@@ -46,14 +47,18 @@ end
 def need(*programs: str) -> None:
     """Install Debian packages for programs that are missing, or say which to install and end."""
     packages = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux"}
-    missing = [name for name in programs if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()]
+    missing = [
+        name for name in programs if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()
+    ]
     if not missing:
         return
     names = [packages[name] for name in missing]
     if os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
         subprocess.run(["apt-get", "install", "-y", "-q", *names], check=False, capture_output=True)
-    still = [name for name in missing if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()]
+    still = [
+        name for name in missing if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()
+    ]
     if still:
         sys.exit(f"This proof needs {', '.join(still)}: install the Debian packages {' '.join(names)}.")
 
@@ -188,7 +193,17 @@ def wrk(
         lines = "\n".join(f"{name}: {value}" for name, value in (headers or {}).items())
         before = server.cpu_s() if server else 0.0
         done = subprocess.run(
-            ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s"]
+            [
+                "taskset",
+                "-c",
+                LOAD_CORE,
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:g}s",
+                "--timeout",
+                "10s",
+            ]
             + ["-s", script.name, url],
             env={**os.environ, "BODY": str(body), "HEADERS": lines},
             capture_output=True,
@@ -218,4 +233,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def conclude(figures: Mapping[str, float | int | None]) -> None:
     """The last line: one JSON object with exactly the keys of the proof."""
-    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}))
+    print(
+        json.dumps(
+            {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+        )
+    )

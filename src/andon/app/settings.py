@@ -25,10 +25,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every setting, with the default that one machine needs. Port 0 means: any free one."""
 
     host: str = "127.0.0.1"  # where the gateway listens
-    gateway_port: Port = 8800
-    gateway_admin_port: Port = 8801  # health and metrics of the gateway, never public
+    gateway_port: Port = 8790
+    gateway_admin_port: Port = 8792  # health and metrics of the gateway, never public
     control_host: str = "127.0.0.1"
-    control_port: Port = 8810
+    control_port: Port = 8791
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this
@@ -45,9 +45,13 @@ def load_settings(home: Path, environment: Mapping[str, str]) -> Settings:
         try:
             read = yaml.safe_load(path.read_text()) or {}
         except yaml.YAMLError as error:
-            raise Refused("settings_invalid", f"{path} is not YAML: {error}", hint="Correct the file.") from error
+            raise Refused(
+                "settings_invalid", f"{path} is not YAML: {error}", hint="Correct the file."
+            ) from error
         if not isinstance(read, dict):
-            raise Refused("settings_invalid", f"{path} must hold a mapping.", hint="Write one `name: value` a line.")
+            raise Refused(
+                "settings_invalid", f"{path} must hold a mapping.", hint="Write one `name: value` a line."
+            )
         values.update(read)
     for name in Settings.__struct_fields__:
         variable = PREFIX + name.upper()

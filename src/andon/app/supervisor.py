@@ -88,7 +88,9 @@ def port_free(host: str, port: int) -> None:
 
 
 def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error):  # another user's sockets cannot be seen: the answer is then shorter
+    with contextlib.suppress(
+        psutil.Error
+    ):  # another user's sockets cannot be seen: the answer is then shorter
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
                 return f" (held by pid {connection.pid}, {psutil.Process(connection.pid).name()})"
@@ -226,7 +228,9 @@ async def answers(url: str) -> bool:
     try:
         async with asyncio.timeout(1.0):
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"GET /%b HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % (path.encode(), host.encode()))
+            writer.write(
+                b"GET /%b HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % (path.encode(), host.encode())
+            )
             line = await reader.readline()
             writer.close()
             return b" 200 " in line
@@ -235,7 +239,11 @@ async def answers(url: str) -> bool:
 
 
 async def _supervise(
-    home: Home, settings: Settings, files: list[Path], told: Callable[[str], None], on_ready: Callable[[RunInfo], None]
+    home: Home,
+    settings: Settings,
+    files: list[Path],
+    told: Callable[[str], None],
+    on_ready: Callable[[RunInfo], None],
 ) -> None:
     supervisor = Supervisor(home, settings, files, SystemClock())
     loop = asyncio.get_running_loop()
@@ -250,35 +258,51 @@ async def _supervise(
         await supervisor.stop()
 
 
+def say(text: str) -> None:
+    """Progress goes to standard error, results to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def announce(info: RunInfo) -> None:
+    """What a person who has just started a factory wants to know."""
+    say(
+    say(f"gateway  {info.gateway_url}")
+    )
+    say(f"control  {info.url}")
+
+
 def up(
     root: Path,
     files: list[Path],
-    *,
     detach: bool = False,
-    told: Callable[[str], None] = print,
-    on_ready: Callable[[RunInfo], None] = lambda info: None,
-) -> None:
+    ports: Mapping[str, int] | None = None,
+    on_ready: Callable[[RunInfo], None] = announce,
+) -> int:
     """Run a factory until it is told to stop; with `detach`, return once it serves.
 
-    Raises Conflict if the home is in use, Refused for ports and settings, Permanent if a process will not start.
+    `ports` may give "gateway" and "control"; they win over settings. Raises Conflict if the home is in use, Refused
+    for ports and settings, Permanent if a process will not start.
     """
     home = Home(root)
     home.create()
-    settings = load_settings(home.root, os.environ)
+    given = {f"ANDON_{name.upper()}_PORT": str(port) for name, port in (ports or {}).items()}
+    environment = {**os.environ, **given}
+    settings = load_settings(home.root, environment)
     if detach:
-        _detach(home, files)
+        _detach(home, files, environment)
         info = home.read_run_info()
         if info is not None:
             on_ready(info)
-        return
+        return 0
     home.lock()
     try:
-        asyncio.run(_supervise(home, settings, files, told, on_ready))
+        asyncio.run(_supervise(home, settings, files, say, on_ready))
     finally:
         home.unlock()
+    return 0
 
 
-def _detach(home: Home, files: list[Path]) -> None:
+def _detach(home: Home, files: list[Path], environment: Mapping[str, str]) -> None:
     """Start a supervisor in a session of its own and wait until it serves."""
     log = home.logs / "supervisor.log"
     ready, ready_write = os.pipe()
@@ -295,6 +319,7 @@ def _detach(home: Home, files: list[Path]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=dict(environment),
             start_new_session=True,
             pass_fds=(ready_write,),
         )
@@ -306,13 +331,14 @@ def _detach(home: Home, files: list[Path]) -> None:
         raise Permanent("start_failed", word.decode() or "The factory did not start.", hint=f"See {log}.")
 
 
-def down(root: Path, *, told: Callable[[str], None] = print) -> bool:
-    """Stop the factory on a home; False if none was running. Raises Transient if it does not go in time."""
+def down(root: Path, told: Callable[[str], None] = say) -> int:
+    """Stop the factory on a home; 0 also if none was running. Raises Transient if it does not go in time."""
     home = Home(root)
     clock = SystemClock()
     info = home.read_run_info()
     if info is None or not psutil.pid_exists(info.pid):
-        return False
+        told(f"no factory is running on {home.state}")
+        return 0
     os.kill(info.pid, signal.SIGTERM)
     told(f"stopping the factory (pid {info.pid})")
     deadline = clock.monotonic() + 2 * STOP_GRACE_S + 5
@@ -323,8 +349,10 @@ def down(root: Path, *, told: Callable[[str], None] = print) -> bool:
             asyncio.run(clock.sleep(0.05))
             continue
         home.unlock()
-        return True
-    raise Transient("stop_timeout", f"The factory (pid {info.pid}) is still running.", hint="Try again in a moment.")
+        return 0
+    raise Transient(
+        "stop_timeout", f"The factory (pid {info.pid}) is still running.", hint="Try again in a moment."
+    )
 
 
 def main() -> None:
