@@ -265,9 +265,7 @@ def say(text: str) -> None:
 
 def announce(info: RunInfo) -> None:
     """What a person who has just started a factory wants to know."""
-    say(
-    say(f"gateway  {info.gateway_url}")
-    )
+    say(f"gateway  {info.gateway_url}   (OpenAI clients: /v1, Open Inference Protocol clients: the root)")
     say(f"control  {info.url}")
 
 
