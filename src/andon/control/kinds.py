@@ -44,6 +44,5 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     summary: str  # one line for the reference
     generated: bool = False  # made by controllers; refused in factory files
     check: Check = no_check  # references that do not exist, settings that cannot be enforced
-    columns: tuple[
-        tuple[str, str], ...
-    ] = ()  # (heading, path) of `andon get`, e.g. ("READY", "status.ready")
+    # (heading, path) of `andon get`, e.g. ("READY", "status.ready")
+    columns: tuple[tuple[str, str], ...] = ()
