@@ -128,7 +128,7 @@ class Cursor:
             if not size:
                 return True
             self._hole = Hole(0, min(size, segment.HEADER_BYTES_MAX), at_end=False)
-            self._expected = self._expected or first_row
+            self._expected = max(self._expected, first_row)  # whether it leapt, only the header said
             return True
         self._offset = header[1]
         if self._expected:

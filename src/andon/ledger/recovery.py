@@ -62,12 +62,12 @@ def recover(disk: Disk, folder: str, now_ns: int) -> Recovered:
         seal = read_seal(disk, path)
         leap = 0
         if seal is None:
-            seal, found, cut = _settle(disk, path, now_ns)
+            seal, found, cut = _settle(disk, path, after_row, now_ns)
             damages += found
             settled, torn, leap = settled + 1, torn + cut, LEAP_ROWS
         next_segment = max(next_segment, number + 1)
         after_row = max(after_row, seal.last_row)
-        next_row = max(next_row, seal.last_row + 1 + leap, first_row)
+        next_row = max(next_row, max(first_row, seal.last_row + 1) + leap)
     return Recovered(
         next_segment=next_segment,
         next_row=next_row,
@@ -78,12 +78,12 @@ def recover(disk: Disk, folder: str, now_ns: int) -> Recovered:
     )
 
 
-def _settle(disk: Disk, path: str, now_ns: int) -> tuple[segment.Seal, list[Damage], int]:
+def _settle(disk: Disk, path: str, after_row: int, now_ns: int) -> tuple[segment.Seal, list[Damage], int]:
     number, first_row = segment.parse_name(path.rsplit("/", 1)[-1]) or (0, 0)
     header = read_header(disk, path)
     size = disk.size(path)
     end = start = header[1] if header else 0
-    last_row, rows, damages = first_row - 1, 0, []
+    last_row, rows, damages = after_row, 0, []
     for item in scan(disk, path, start):
         if isinstance(item, Hole):
             if not item.at_end:

@@ -49,7 +49,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
 
     segment: int
     first_row: int
-    last_row: int  # first_row - 1 if the segment holds none
+    last_row: int  # the last one durably written, here or (if this segment holds none) before
     rows: int
     size_bytes: int
     sealed_ns: int
