@@ -1,4 +1,4 @@
-"""The load generators that wrk is not: open loop at a constant rate, and many paced streams. Run as a process on core 1.
+"""The load generators that wrk is not: open loop at a constant rate, and many paced streams; runs on core 1.
 
 Open loop counts latency from the moment a request was due, not from when it was sent, so that a stall is not hidden by
 the generator waiting too. Prints one JSON line.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import time
 from pathlib import Path
@@ -138,7 +139,7 @@ async def streams(generator: Generator, count: int, rounds: int, gap_s: float) -
         for _ in range(rounds):
             begin = time.perf_counter()
             status, pieces = await generator.one()
-            gaps = [after - before for before, after in zip(pieces, pieces[1:], strict=False)]
+            gaps = [after - before for before, after in itertools.pairwise(pieces)]
             if status != 200 or not pieces or max(gaps, default=0.0) > 10 * gap_s:
                 stalled += 1
             if pieces:

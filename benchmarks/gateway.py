@@ -1,4 +1,4 @@
-"""Proof `gateway`: what the gateway costs with every policy on and a durable ledger, beside what others cost with theirs.
+"""Proof `gateway`: what it costs with every policy and a durable ledger on, beside what others cost with theirs.
 
 Chat body of 1 KB against a stub that answers at once. On: API key, limits of key, team and endpoint, validation, a
 running 90/10 canary with both gates, intent and outcome rows, breakers, time-outs. Everything in one run, in turns.

@@ -194,17 +194,9 @@ def wrk(
         before = server.cpu_s() if server else 0.0
         done = subprocess.run(
             [
-                "taskset",
-                "-c",
-                LOAD_CORE,
-                "wrk",
-                "-t1",
-                f"-c{connections}",
-                f"-d{seconds:g}s",
-                "--timeout",
-                "10s",
-            ]
-            + ["-s", script.name, url],
+                *("taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"),
+                *("--timeout", "10s", "-s", script.name, url),
+            ],
             env={**os.environ, "BODY": str(body), "HEADERS": lines},
             capture_output=True,
             text=True,

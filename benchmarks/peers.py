@@ -123,9 +123,7 @@ def envoy_bootstrap(port: int, upstream: int, log: Path) -> dict[str, Any]:
             }
         ],
     }
-    chain = {
-        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return {
         "static_resources": {
             "listeners": [{**_address(port), "filter_chains": [chain]}],
@@ -209,7 +207,9 @@ def portkey(port: int, upstream: int, work: Path) -> Iterator[Server]:
     if not (folder / "node_modules").exists():
         folder.mkdir(parents=True, exist_ok=True)
         print("installing @portkey-ai/gateway …", file=sys.stderr)
-        subprocess.run(["npm", "install", "--silent", "--prefix", str(folder), "@portkey-ai/gateway"], check=True)
+        subprocess.run(
+            ["npm", "install", "--silent", "--prefix", str(folder), "@portkey-ai/gateway"], check=True
+        )
     start = folder / "node_modules/@portkey-ai/gateway/build/start-server.js"
     with running(["node", str(start), f"--port={port}", "--headless"], port, wait_s=60) as server:
         yield server
@@ -232,5 +232,7 @@ def mlflow(port: int, upstream: int, work: Path) -> Iterator[Server]:
     config.write_text(json.dumps({"endpoints": [endpoint]}))  # JSON is YAML
     command = [str(program), "gateway", "start", "--config-path", str(config), "--host", "127.0.0.1"]
     path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-    with running([*command, "--port", str(port), "--workers", "1"], port, environment=path, wait_s=120) as server:
+    with running(
+        [*command, "--port", str(port), "--workers", "1"], port, environment=path, wait_s=120
+    ) as server:
         yield server
