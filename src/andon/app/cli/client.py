@@ -1,0 +1,131 @@
+"""A client of the admin API on the standard library: JSON in, JSON out, problems as the kernel's errors.
+
+One connection for each call; it never retries, because only the caller knows whether a verb may run twice.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from andon.kernel.errors import AndonError, Refused, Transient
+
+TIMEOUT_S = 60.0  # longer than the heartbeat of a followed stream
+LINE_BYTES_MAX = 16 * 2**20
+
+
+class RemoteError(AndonError):
+    """A problem that the server stated, with the fields at fault."""
+
+    def __init__(self, problem: dict[str, Any], status: int) -> None:
+        super().__init__(
+            str(problem.get("code", "unknown")),
+            str(problem.get("detail", f"The server answered {status}.")),
+            hint=str(problem.get("hint", "")),
+            status=status,
+            param=problem.get("param"),
+        )
+        self.faults: list[dict[str, Any]] = problem.get("errors", [])
+
+
+class Client:
+    """Calls one control process."""
+
+    def __init__(self, url: str, key: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Refused(
+                "url_invalid", f"'{url}' is not an address.", hint="Write it as http://127.0.0.1:8791"
+            )
+        self.url = url
+        self._parts = parts
+        self._key = key
+
+    def get(self, path: str, /, **query: Any) -> Any:
+        """The decoded answer of a GET. Query values that are None or empty are left out."""
+        return self._exchange("GET", path, query, None)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """The decoded answer of a POST."""
+        return self._exchange("POST", path, {}, {} if body is None else body)
+
+    def follow(self, path: str, /, **query: Any) -> Iterator[dict[str, Any]]:
+        """The data of each server-sent event, until the server or the caller ends it."""
+        connection, answer = self._send("GET", path, {**query, "follow": "true"}, None)
+        try:
+            if answer.status >= 400:
+                raise _error(answer)
+            for line in _lines(answer):
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(self.url, error) from error
+        finally:
+            connection.close()
+
+    def _exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> Any:
+        connection, answer = self._send(method, path, query, body)
+        try:
+            if answer.status >= 400:
+                raise _error(answer)
+            raw = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(self.url, error) from error
+        finally:
+            connection.close()
+        return json.loads(raw) if raw else None
+
+    def _send(
+        self, method: str, path: str, query: dict[str, Any], body: Any
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+        given = {name: value for name, value in query.items() if value not in (None, "", False)}
+        target = self._parts.path.rstrip("/") + path + ("?" + urlencode(given) if given else "")
+        headers = {"authorization": f"Bearer {self._key}", "accept": "application/json"}
+        raw = None
+        if body is not None:
+            raw = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
+        try:
+            connection.request(method, target, raw, headers)
+            return connection, connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise _away(self.url, error) from error
+
+
+def segment(text: str) -> str:
+    """A value as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while line := answer.readline(LINE_BYTES_MAX):
+        yield line.rstrip(b"\r\n")
+
+
+def _error(answer: http.client.HTTPResponse) -> AndonError:
+    raw = answer.read(LINE_BYTES_MAX)
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        problem = {}
+    return RemoteError(problem if isinstance(problem, dict) else {}, answer.status)
+
+
+def _away(url: str, error: Exception) -> AndonError:
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return Transient(
+            "control_not_running",
+            f"Nothing answers at {url}: the factory is not running.",
+            hint="Start it with: andon up",
+        )
+    return Transient(
+        "control_unreachable",
+        f"The control process at {url} did not answer: {error}.",
+        hint="Look at it with: andon status",
+    )

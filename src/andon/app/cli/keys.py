@@ -1,0 +1,95 @@
+"""Verbs about API keys: create, list, rotate, revoke.
+
+A secret is printed once, on stdout, by the verb that made it, and is kept nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from andon.app.cli.client import segment
+from andon.app.cli.journal import moment
+from andon.app.cli.output import emit, emit_table
+from andon.app.cli.session import Session
+from andon.app.cli.table import cell
+
+_HEADINGS = ("ID", "TEAM", "OWNER", "ENDPOINTS", "COHORTS", "STATE", "CREATED", "EXPIRES")
+
+
+def build() -> typer.Typer:
+    """The group `andon keys`."""
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of the gateway.")
+    for name, verb in (("create", create), ("list", list_), ("rotate", rotate), ("revoke", revoke)):
+        app.command(name)(verb)
+    return app
+
+
+def create(
+    context: typer.Context,
+    team: Annotated[str, typer.Option(help="Whose requests these are.")] = "",
+    owner: Annotated[str, typer.Option(help="The person or program that holds it.")] = "",
+    endpoint: Annotated[list[str] | None, typer.Option(help="Only this endpoint; may be repeated.")] = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option(help="A group that releases can pin; may be repeated.")
+    ] = None,
+    expires: Annotated[str, typer.Option(help="How long it lives, such as 90d; by default for ever.")] = "",
+) -> None:
+    """Make a key; its secret is shown this once."""
+    session: Session = context.obj
+    body = {
+        "team": team,
+        "owner": owner,
+        "endpoints": endpoint or [],
+        "cohorts": cohort or [],
+        "expires_in": expires,
+    }
+    _show_secret(session, session.client().post("/v1/keys", body))
+
+
+def list_(context: typer.Context) -> None:
+    """Every key, without its secret."""
+    session: Session = context.obj
+    answer = session.client().get("/v1/keys")
+    emit_table(session, answer, _HEADINGS, [_row(item) for item in answer["items"]])
+
+
+def rotate(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Public id, as `andon keys list` shows it.")],
+    overlap: Annotated[str, typer.Option(help="How long the old one still works.")] = "1h",
+) -> None:
+    """Make a successor with the same rights; the old key works for a while."""
+    session: Session = context.obj
+    answer = session.client().post(f"/v1/keys/{segment(id_)}/rotate", {"overlap": overlap})
+    _show_secret(session, answer)
+
+
+def revoke(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Public id, as `andon keys list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Kept in the journal.")] = "",
+) -> None:
+    """Stop a key from working, at once and for good."""
+    session: Session = context.obj
+    answer = session.client().post(f"/v1/keys/{segment(id_)}/revoke", {"reason": reason})
+    emit(session, answer, lambda: f"Revoked {answer['id']}", [answer["id"]])
+
+
+def _row(item: dict[str, Any]) -> list[str]:
+    return [
+        item["id"],
+        cell(item["team"]),
+        cell(item["owner"]),
+        cell(item["endpoints"]) if item["endpoints"] else "all",
+        cell(item["cohorts"]),
+        item["state"],
+        moment(item["created_ns"]),
+        moment(item["expires_ns"]),
+    ]
+
+
+def _show_secret(session: Session, answer: dict[str, Any]) -> None:
+    session.note(f"Key {answer['key']['id']} made. This is the only time that its secret is shown:")
+    emit(session, answer, lambda: str(answer["secret"]), [answer["key"]["id"]])

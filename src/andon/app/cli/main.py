@@ -1,0 +1,129 @@
+"""`andon`: puts the groups of verbs together, turns errors into words and exit codes.
+
+Global options may stand anywhere on the line. No traceback reaches a person unless Andon itself is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from andon.app.cli import desired, journal, keys, machine, releases, resources, traffic
+from andon.app.cli.output import check_format
+from andon.app.cli.session import FORMATS, Session
+from andon.kernel.errors import AndonError
+
+_VALUED = ("-o", "--output", "--home", "--url")
+_OUTPUT = ("-o", "--output")
+
+
+def build() -> typer.Typer:
+    """The command line."""
+    app = typer.Typer(
+        name="andon",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(options)
+    for group in (machine, desired, resources, releases, traffic, journal):
+        group.register(app)
+    app.add_typer(keys.build(), name="keys")
+    return app
+
+
+def options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(envvar="ANDON_HOME", help="Folder of the factory; by default the nearest one above."),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="ANDON_URL", help="Address of the admin API; by default this folder's.")
+    ] = "",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="How to print: " + ", ".join(FORMATS) + ".")
+    ] = "table",
+    plain: Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.")] = False,
+    no_color: Annotated[str, typer.Option(envvar="NO_COLOR", hidden=True)] = "",
+) -> None:
+    """Andon, the operational backbone of an AI factory.
+
+    Global options may stand anywhere on the line.
+    """
+    colour = sys.stdout.isatty() and not plain and not no_color
+    context.obj = Session(home_given=home, url_given=url, output=check_format(output), colour=colour)
+
+
+def hoist(words: list[str]) -> list[str]:
+    """Global options moved to the front, so that `andon get endpoints -o json` is what people mean by it.
+
+    On `plan`, `-o FILE` saves the plan: a value that is not a format stays where it is.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    at = 0
+    saves = next((word for word in words if not word.startswith("-")), "") == "plan"
+    while at < len(words):
+        word = words[at]
+        if word == "--":
+            rest.extend(words[at:])
+            break
+        name, equals, value = word.partition("=")
+        if name in _VALUED and (equals or at + 1 < len(words)):
+            taken = 1 if equals else 2
+            value = value if equals else words[at + 1]
+            file = saves and name in _OUTPUT and value not in FORMATS
+            (rest if file else front).extend(words[at : at + taken])
+            at += taken
+        else:
+            (front if word == "--no-color" else rest).append(word)
+            at += 1
+    return [*front, *rest]
+
+
+def render_error(error: AndonError) -> str:
+    """What happened, each field at fault, and what to do next."""
+    faults: list[dict[str, Any]] = getattr(error, "faults", [])
+    lines = [f"Error: {error.message}"] if len(faults) < 2 else [f"Error: {len(faults)} things are wrong."]
+    for fault in faults if len(faults) > 1 else ():
+        place = f"{fault['file']}:{fault['line']}: " if fault.get("line") else ""
+        path = f"{fault['path']}: " if fault["path"] else ""
+        lines.append(
+            f"  {place}{path}{fault['message']}" + (f" ({fault['hint']})" if fault.get("hint") else "")
+        )
+    if error.hint:
+        lines.append(f"Next: {error.hint}")
+    return "\n".join(lines)
+
+
+def run(words: list[str]) -> int:
+    """Run one command line; its exit code: 0 done, 1 error, 2 changes wait (plan), 130 interrupted."""
+    try:
+        code = build()(args=hoist(words), prog_name="andon", standalone_mode=False)
+    except AndonError as error:
+        sys.stderr.write(render_error(error) + "\n")
+        return 1
+    except typer.TyperException as error:
+        sys.stderr.write(f"Error: {error.format_message()}\nNext: {_help_line(error)}\n")
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("Interrupted.\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _help_line(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'andon'} --help"
+
+
+def main() -> None:
+    """The entry point of the `andon` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""Who calls: a bearer key against keyed digests, in constant time.
+
+Keys themselves are never held here; the digest of each is handed in by `app`. Every credential is compared on every
+call, so that time says nothing about which one was close.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import msgspec
+
+from andon.kernel.errors import Refused
+from andon.web.routes import NOBODY, OPEN, Principal
+
+KEY_BYTES_MAX = 512
+
+
+def keyed_digest(key: str, pepper: bytes) -> bytes:
+    """HMAC-SHA256 (RFC 2104) of a key under the factory's pepper."""
+    return hmac.new(pepper, key.encode(), hashlib.sha256).digest()
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal and the digest of the key that proves it."""
+
+    principal: Principal
+    digest: bytes
+
+
+class Authenticator:
+    """Turns the `authorization` header into a principal and decides what it may do."""
+
+    def __init__(self, credentials: tuple[Credential, ...], pepper: bytes) -> None:
+        self._credentials = credentials
+        self._pepper = pepper
+
+    def authorise(self, header: str | None, action: str) -> Principal:
+        """The principal, if it may do `action`; raises `Refused` 401 or 403."""
+        if action == OPEN:
+            return NOBODY
+        principal = self._identify(header)
+        if not principal.may(action):
+            raise Refused(
+                "action_forbidden",
+                f"{principal.name} may not do {action}.",
+                hint="Use the key of the factory's administrator, in .andon/admin.key.",
+                status=403,
+            )
+        return principal
+
+    def _identify(self, header: str | None) -> Principal:
+        if not header:
+            raise Refused(
+                "key_missing",
+                "This route needs a key and none was sent.",
+                hint="Send the content of .andon/admin.key as 'authorization: Bearer …'.",
+                status=401,
+            )
+        scheme, _, key = header.partition(" ")
+        found = None
+        if scheme.lower() == "bearer" and 0 < len(key) <= KEY_BYTES_MAX:
+            digest = keyed_digest(key.strip(), self._pepper)
+            for credential in self._credentials:
+                if hmac.compare_digest(credential.digest, digest):
+                    found = credential.principal
+        if found is None:
+            raise Refused(
+                "key_refused",
+                "The key that was sent is not one of this factory's.",
+                hint="Send the content of .andon/admin.key as 'authorization: Bearer …'.",
+                status=401,
+            )
+        return found

@@ -1,0 +1,105 @@
+"""The route table: what the admin API offers, stated once.
+
+The application, the authorisation and the OpenAPI document are all made from these values. A route that does not say
+which action it is cannot be built, so nothing is ever open by omission.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+OPEN = "open"  # the action of routes that need no key
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+class Nothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls. `grants` are actions, or families of them such as `factory.*`."""
+
+    name: str  # "user:admin", "gateway:0"; the actor of what the call journals
+    grants: tuple[str, ...]
+
+    def may(self, action: str) -> bool:
+        """Whether a grant names this action or its family."""
+        family = action.partition(".")[0] + ".*"
+        return action == OPEN or action in self.grants or family in self.grants
+
+
+NOBODY = Principal(name="anonymous", grants=())
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, already authorised and decoded: what a handler gets."""
+
+    id: str
+    principal: Principal
+    path: Any = Nothing()
+    query: Any = Nothing()
+    body: Any = None
+    last_event_id: str = ""  # where a follower left off
+
+
+class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One server-sent event (WHATWG HTML §9.2). `data` is encoded as JSON on one line."""
+
+    data: Any
+    id: str = ""
+    name: str = ""
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """An answer without an end: events as they happen, None for a sign of life."""
+
+    events: AsyncIterator[ServerEvent | None]
+
+
+class Raw(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that are JSON already, or nothing with a status of its own such as 304."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = {}
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation: what comes in, what goes out, who may, and the verb that does it."""
+
+    method: Literal["GET", "POST"]
+    path: str  # "/v1/resources/{kind}/{name}"
+    name: str  # operationId: "getResource"
+    action: str  # "factory.read"; `OPEN` only where it is meant
+    summary: str
+    response: Any  # a type that msgspec can describe
+    handler: Callable[[Call], Awaitable[Any]]
+    params: type[msgspec.Struct] = Nothing  # path parameters
+    query: type[msgspec.Struct] = Nothing
+    request: type[msgspec.Struct] | None = None  # JSON body; None = no body is taken
+    streaming: bool = False  # may also answer `text/event-stream`, with `follow=true`
+    may_be_unchanged: bool = False  # may answer 304 without a body
+    may_be_unready: bool = False  # may answer 503 with the same type as 200
+
+
+def check_table(routes: Sequence[Route]) -> None:
+    """Refuse a table that could not be served as written; raises ValueError naming the route."""
+    seen: set[tuple[str, str]] = set()
+    names: set[str] = set()
+    for route in routes:
+        if not route.action:
+            raise ValueError(f"{route.method} {route.path} has no action: nobody could say who may call it")
+        if (route.method, route.path) in seen or route.name in names:
+            raise ValueError(f"{route.method} {route.path} ({route.name}) is there twice")
+        seen.add((route.method, route.path))
+        names.add(route.name)
+        wanted = set(_PLACEHOLDER.findall(route.path))
+        given = {field.encode_name for field in msgspec.structs.fields(route.params)}
+        if wanted != given:
+            raise ValueError(f"{route.method} {route.path} declares path parameters {sorted(given)}")
+        if route.method == "GET" and route.request is not None:
+            raise ValueError(f"GET {route.path} cannot take a body")
