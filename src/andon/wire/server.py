@@ -94,6 +94,9 @@ class Server:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
         while self._paths:
             Path(self._paths.pop()).unlink(missing_ok=True)
 
