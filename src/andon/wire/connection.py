@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -106,8 +106,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection or refuse it for its number."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's has the methods, not the type
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.address = peer[0]
