@@ -104,7 +104,7 @@ def spelled(annotation: Any) -> str:
         Any: "anything",
         dict: "map",
     }
-    return names.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def _fields(annotation: Any) -> list[msgspec.structs.FieldInfo]:
