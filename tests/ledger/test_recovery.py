@@ -82,7 +82,7 @@ class Story:
     def _abandon(self) -> None:
         """The process dies, and perhaps the machine; whatever was not acknowledged has no promise."""
         if self.log is not None:
-            self.log._cancel_timers()  # noqa: SLF001  # a dead process has no timers
+            self.log._cancel_timers()  # a dead process has no timers
         self.disk.crash()
         self.disk.restart()
         self.log, self.waiting = None, []
@@ -143,7 +143,7 @@ def test_a_tail_torn_at_any_byte_is_cut_kept_aside_and_reported(data: st.DataObj
         for number in range(10):
             log.append(row(number))
             await log.committed()
-        log._cancel_timers()  # noqa: SLF001  # the process is killed here
+        log._cancel_timers()  # the process is killed here
 
     asyncio.run(main())
     (path,) = segments(on)
