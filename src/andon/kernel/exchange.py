@@ -43,6 +43,7 @@ class Exchange:
     __slots__ = (
         "arm",
         "attempt",
+        "bets",
         "body",
         "client_retry",
         "content_type",
@@ -73,6 +74,7 @@ class Exchange:
         "started_at",
         "status",
         "stream",
+        "target",
         "traceparent",
         "unit",
         "upstream_ended_at",
@@ -108,11 +110,13 @@ class Exchange:
         self.arm = ""  # "stable", "canary", "preview", "shadow"
         self.unit = ""  # what assignment is sticky by; empty = this request
         self.propensity = 1.0  # chance with which this arm was chosen; 0 < p <= 1
+        self.bets: Any = None  # what the gates placed on this request when its release was drawn
         self.pinned = False  # routed by header or cohort: not evidence for a gate
         self.shadow: ReleaseEntry | None = None  # release that gets a copy
         self.reservations: Any = None  # what the limits stage must give back
         # how it went
         self.attempt = 0
+        self.target = ""  # id of the target that served the last attempt
         self.upstream_started_at = 0.0
         self.first_byte_at = 0.0
         self.upstream_ended_at = 0.0

@@ -36,6 +36,8 @@ class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    burst_requests: int | None = None  # granted at once after a quiet time; None = one minute's worth
+    burst_tokens: int | None = None
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +108,7 @@ class RolloutEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     id: str  # "credit-3"
     generation: int  # changes with every step; reports carry it
+    overrules: int = 0  # how often a person resumed it after a cut; a gateway lifts its own cut only when this grows
     stable: str  # release id
     canary: str
     gates: tuple[GateEntry, ...] = ()

@@ -1,0 +1,109 @@
+"""The watch over one rollout at one gateway: its evidence, its counts, and whether the cord has been pulled.
+
+Made by `stage.py` when a rollout first appears in a snapshot and kept while it stays there, whatever its generation.
+In memory only; it never sends, writes or routes.
+"""
+
+from __future__ import annotations
+
+from andon.kernel.snapshot import RolloutEntry
+from andon.lifecycle.rollouts.gates import Bets, Gate, crosses, open_gate
+
+_UNITS_MAX = 32_768  # units remembered in each of two generations
+
+
+class Units:
+    """Units already counted. At the bound the older half is forgotten: a unit may then count a second time.
+
+    The alternative, counting nobody new, would blind the gate of a long rollout; a repeat after 32,768 others is close
+    to an independent draw.
+    """
+
+    def __init__(self) -> None:
+        self._new: set[int] = set()
+        self._old: set[int] = set()
+
+    def first(self, unit: str) -> bool:
+        """Whether the unit is seen for the first time; remembers it."""
+        mark = hash(unit)
+        if mark in self._new or mark in self._old:
+            return False
+        if len(self._new) >= _UNITS_MAX:
+            self._old, self._new = self._new, set()
+        self._new.add(mark)
+        return True
+
+
+class Placed:
+    """The bets on one request, carried by its exchange from `admit` to `settle`."""
+
+    __slots__ = ("bets", "canary", "gates", "share")
+
+    def __init__(self, gates: tuple[Gate, ...], canary: bool, share: float, bets: list[Bets]) -> None:
+        self.gates = gates
+        self.canary = canary
+        self.share = share
+        self.bets = bets
+
+
+class Watch:
+    """One rollout as this gateway has seen it."""
+
+    def __init__(self, entry: RolloutEntry) -> None:
+        self.entry = entry
+        self.gates: tuple[Gate, ...] = tuple(open_gate(gate) for gate in entry.gates)
+        self.units = Units()
+        self.cut = False
+        self.cut_overrules = -1  # what `overrules` was at the cut
+        self.canary_requests = 0
+        self.stable_requests = 0
+        self.step_canary_requests = 0
+        self.awaited_canary = 0  # admitted by chance, not settled
+        self.awaited_stable = 0
+        self.first_canary_at: float | None = None
+        self.reported_at = -1.0
+
+    def continue_with(self, entry: RolloutEntry) -> None:
+        """Take over a newer entry of the same rollout. Only a person's overruling lifts a cut; then the gates that
+        had breached begin again from evidence 1, or they would cut at once."""
+        if entry.generation != self.entry.generation:
+            self.step_canary_requests = 0
+        if self.cut and entry.overrules > self.cut_overrules:
+            self.cut = False
+            self.gates = tuple(open_gate(gate.entry) if gate.breached else gate for gate in self.gates)
+        self.entry = entry
+
+    def lag(self, share: float) -> float:
+        """The fraction of the awaited canary requests that its share does not explain: a slow canary's answers."""
+        if share >= 1.0 or not self.awaited_canary:
+            return 0.0
+        explained = self.awaited_stable * share / (1.0 - share)
+        return max(0.0, 1.0 - explained / self.awaited_canary)
+
+    def place(self, canary: bool, share: float) -> Placed:
+        """The bets of all gates for a request being admitted by chance."""
+        if canary:
+            self.awaited_canary += 1
+        else:
+            self.awaited_stable += 1
+        gates = self.gates
+        return Placed(gates, canary, share, [gate.place(canary, share) for gate in gates])
+
+    def settle(self, placed: Placed, observed: bool, failed: bool, latency_s: float | None) -> list[Gate]:
+        """Settle bets with an outcome, or give them back; the gates that crossed with it, each told once."""
+        canary, share = placed.canary, placed.share
+        if canary:
+            self.awaited_canary -= 1
+        else:
+            self.awaited_stable -= 1
+        crossed = []
+        for gate, bets in zip(placed.gates, placed.bets, strict=True):
+            if not observed:
+                gate.withdraw(bets, canary)
+                continue
+            gate.observe(bets, canary, failed, latency_s)
+            if gate.log_value >= gate.bar and not gate.breached and crosses(gate, self.lag(share)):
+                gate.breached = True
+                crossed.append(gate)
+        # A gate that a person's overruling has replaced meanwhile may settle its bets, but stops nobody any more.
+        return crossed if placed.gates is self.gates else [gate for gate in crossed if gate in self.gates]
