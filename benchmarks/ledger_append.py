@@ -45,9 +45,29 @@ def intent(id_: str) -> Intent:
 def outcome(id_: str) -> Outcome:
     """An outcome with every field that a gateway fills."""
     return Outcome(
-        *(id_, 0, True, 1_700_000_000_000_000_000, 200, None, False, "credit", "credit@2", "stable"),
-        *("credit-2-a1b2", "chat", "openai", "key-1", "team", 0.9, False, 123456789, False),
-        *(1500, 200, 0, 1300, 1200, 180, 120, "provider", 1024, 900, None, "acknowledged"),
+        id_,
+        at_ns=1_700_000_000_000_000_000,
+        status=200,
+        endpoint="credit",
+        release="credit@2",
+        arm="stable",
+        target="credit-2-a1b2",
+        operation="chat",
+        dialect="openai",
+        key="key-1",
+        team="team",
+        propensity=0.9,
+        unit=123456789,
+        duration_us=1500,
+        overhead_us=200,
+        upstream_us=1300,
+        first_byte_us=1200,
+        input_tokens=180,
+        output_tokens=120,
+        usage_source="provider",
+        request_bytes=1024,
+        response_bytes=900,
+        durability="acknowledged",
     )
 
 

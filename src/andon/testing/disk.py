@@ -34,7 +34,9 @@ class SimulatedDisk:
         self._crash_in_bytes: int | None = None
         self._faults: list[tuple[str, int]] = []
         self.capacity_bytes = capacity_bytes
-        self.before: Callable[[str, str], None] = _go_on  # called with (operation, path): to be slow, or to stop
+        self.before: Callable[[str, str], None] = (
+            _go_on  # called with (operation, path): to be slow, or to stop
+        )
         self.operations = 0
 
     def fail_next(self, operation: str, code: int = errno.EIO, times: int = 1) -> None:
