@@ -24,6 +24,7 @@ DOCSTRING_LINES = range(2, 7)
 ARCHITECTURE_LINES_MAX = 200
 
 BANNED_NAMES = frozenset("util utils helper helpers common manager base misc".split())
+BANNED_FUNCTIONS = BANNED_NAMES - {"base", "common"}  # a function may well return the base of something
 BANNED_CLASS = re.compile(r"(Utils?|Helpers?|Manager|Misc)$")
 TEXT_SUFFIXES = frozenset(
     ".py .md .toml .yaml .yml .json .sh .lock .txt .cfg .ini .js .ts .css .html".split()
@@ -135,7 +136,7 @@ def _check_definitions(path: str, tree: ast.Module, *, strict: bool) -> Iterator
             yield Breach(path, node.lineno, f"class '{node.name}': name what it is, not that it manages")
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if node.name.strip("_").lower() in BANNED_NAMES:
+        if node.name.strip("_").lower() in BANNED_FUNCTIONS:
             yield Breach(path, node.lineno, f"function '{node.name}': name what it does")
         yield from _check_function(path, node, strict=strict)
 

@@ -1,4 +1,4 @@
-"""Who calls, and how much: API keys and limits.
+"""Who calls and how much they may: keys and limits.
 
 See ARCHITECTURE.md for where this room stands and whom it may know.
 """
