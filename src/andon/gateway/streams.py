@@ -1,0 +1,182 @@
+"""A streamed answer on its way to the client, event by event, with the rules that a cut stream must not break.
+
+The first event is the commit point: before it an attempt may be given to another target, after it never. `[DONE]` is
+held back until the outcome is recorded; a stream that ends without it ends in an error event and a cut connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from andon.gateway.course import Course
+from andon.gateway.dialects import openai
+from andon.gateway.dialects.sse import DONE, EventSplitter, data_of
+from andon.gateway.egress import head
+from andon.gateway.settings import GatewaySettings
+from andon.kernel.clock import Clock
+from andon.kernel.errors import AndonError, Transient
+from andon.kernel.exchange import UsageSource
+from andon.wire.model import Header
+
+_NULL_USAGE = (b',"usage":null', b', "usage": null')
+
+
+class Stream:
+    """The client's side of one streamed exchange, over all its attempts."""
+
+    __slots__ = ("_clock", "_course", "_settings", "committed", "deltas", "usage")
+
+    def __init__(self, course: Course, clock: Clock, settings: GatewaySettings) -> None:
+        self._course = course
+        self._clock = clock
+        self._settings = settings
+        self.committed = False
+        self.deltas = 0  # events with content: an estimate of tokens when no usage comes
+        self.usage: openai.Usage | None = None
+
+    def sink(self) -> StreamSink:
+        """Where the next attempt's answer goes."""
+        return StreamSink(self, self._course.exchange.wants_usage, self._settings)
+
+    def forward(self, events: bytes) -> None:
+        """Pass complete events on; the first ones commit the answer."""
+        course = self._course
+        if not self.committed:
+            self._commit()
+        course.response_bytes += len(events)
+        course.reply.write(events)
+
+    async def writable(self) -> None:
+        """Back-pressure from the client; raises ConnectionResetError when it has left."""
+        await self._course.reply.writable()
+
+    def count_usage(self) -> None:
+        """Put token counts on the exchange: the provider's, else an estimate of what was sent."""
+        x, usage = self._course.exchange, self.usage
+        if usage is not None and usage.completion_tokens is not None:
+            x.input_tokens, x.output_tokens = usage.prompt_tokens, usage.completion_tokens
+            x.usage_source = UsageSource.PROVIDER
+        elif self.deltas:
+            x.output_tokens, x.usage_source = self.deltas, UsageSource.ESTIMATED
+
+    def finish(self) -> None:
+        """The outcome is recorded: let the client have the end."""
+        if not self.committed:
+            self._commit()
+        self._course.reply.write(b"data: [DONE]\n\n")
+        self._course.reply.end()
+
+    def cut(self, error: AndonError) -> None:
+        """Tell the client that this is not the whole answer, and close so that it cannot be taken for it."""
+        self._course.reply.write(b"data: %b\n\n" % openai.error_body(error))
+        self._course.reply.abort()
+
+    def _commit(self) -> None:
+        course = self._course
+        x = course.exchange
+        self.committed = True
+        x.first_byte_at = self._clock.monotonic()
+        # What this and earlier attempts took upstream is not the gateway's own time.
+        added_s = x.upstream_started_at - x.started_at - course.upstream_s
+        lines = head(course, b"text/event-stream; charset=utf-8", max(0.0, added_s))
+        course.reply.start(200, lines + b"cache-control: no-cache\r\nx-accel-buffering: no\r\n")
+
+
+class StreamSink:
+    """Where one attempt's answer arrives (kernel port `Body`)."""
+
+    __slots__ = (
+        "_settings",
+        "_splitter",
+        "_stream",
+        "_wants_usage",
+        "body",
+        "done",
+        "ended",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, stream: Stream, wants_usage: bool, settings: GatewaySettings) -> None:
+        self._stream = stream
+        self._wants_usage = wants_usage
+        self._settings = settings
+        self._splitter = EventSplitter(settings.sse_event_bytes_max)
+        self.status = 0
+        self.headers: Sequence[Header] = ()
+        self.body = b""  # of an answer that is no stream: an error
+        self.done = False  # [DONE] has come
+        self.ended = False  # a choice said why it ended
+
+    def head(self, status: int, headers: Sequence[Header]) -> None:
+        """Remember what kind of answer it is; nothing is sent yet."""
+        self.status = status
+        self.headers = headers
+
+    def chunk(self, data: bytes) -> None:
+        """Forward the events that `data` completes. Raises `Transient` upstream_malformed."""
+        if self.status != 200:
+            if len(self.body) < self._settings.error_bytes_max:
+                self.body = (self.body + data)[: self._settings.error_bytes_max]
+            return
+        events = []
+        for event in self._splitter.feed(data):
+            kept = self._read(event)
+            if kept is not None:
+                events.append(kept)
+        if events:
+            events.append(b"")
+            self._stream.forward(b"\n\n".join(events))
+
+    async def writable(self) -> None:
+        """Back-pressure from the client."""
+        await self._stream.writable()
+
+    def check_end(self) -> None:
+        """Raises `Transient` upstream_reset if the answer ended before it was whole."""
+        if self.done or (self.ended and not self._splitter.unfinished):
+            return
+        raise Transient(
+            "upstream_reset", "The model's stream ended before its answer was complete.", status=502
+        )
+
+    def _read(self, event: bytes) -> bytes | None:
+        """The event to forward, None if the client gets nothing of it."""
+        if self.done:
+            return None  # nothing may follow the end
+        data = data_of(event)
+        stream = self._stream
+        if data is None:
+            return event if stream.committed else None  # a comment alone must not commit the answer
+        if data == DONE:
+            self.done = True
+            return None
+        try:
+            chunk = openai.read_chunk(data)
+        except msgspec.ValidationError:
+            return event  # JSON of a shape that we do not know is the client's to judge
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Transient(
+                "upstream_malformed", f"The model sent an event that is not JSON: {error}.", status=502
+            ) from error
+        if bytes(chunk.error) not in (b"", b"null"):
+            raise Transient("upstream_reset", "The model broke off its stream with an error.", status=502)
+        if chunk.usage is not None:
+            stream.usage = chunk.usage
+            if not chunk.choices and not self._wants_usage:
+                return None
+        self._count(chunk)
+        if not self._wants_usage:
+            for spelling in _NULL_USAGE:
+                if spelling in event:
+                    event = event.replace(spelling, b"")
+        return event
+
+    def _count(self, chunk: openai.Chunk) -> None:
+        for choice in chunk.choices:
+            if choice.finish_reason is not None:
+                self.ended = True
+            if choice.text or (choice.delta is not None and choice.delta.content):
+                self._stream.deltas += 1
