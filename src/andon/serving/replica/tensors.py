@@ -223,8 +223,9 @@ def _from_binary(tensor: InputTensor, raw: memoryview) -> Array:
         )
     if datatype == "BF16":
         # bfloat16 is the upper half of a float32.
-        wide: Array = np.frombuffer(raw, "<u2").astype("<u4")
-        return np.left_shift(wide, 16).view(np.float32).reshape(tensor.shape)
+        halves = np.zeros((elements, 2), "<u2")
+        halves[:, 1] = np.frombuffer(raw, "<u2")
+        return halves.view("<f4").reshape(tensor.shape)
     if datatype == "BOOL":
         return (np.frombuffer(raw, "u1") != 0).reshape(tensor.shape)
     return np.frombuffer(raw, DTYPES[datatype]).reshape(tensor.shape)
