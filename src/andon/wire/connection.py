@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         "address",
         "application",
         "body",
+        "body_is_due",
         "body_max",
         "bytes_in",
         "census",
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         self.length = 0
         self.seen = 0
         self.moved = 0.0
+        self.body_is_due = False
         self.expects_continue = False
         self.is_http10 = False
 
@@ -106,9 +108,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection or refuse it for its number."""
-        self.transport = transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's has the methods, not the type
+        transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the type
+        self.transport = transport
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.address = peer[0]
@@ -171,8 +172,7 @@ class Connection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # The offer to upgrade was ignored; what follows is HTTP/1.1 and needs a parser that knows of no offer.
-            self.parser = httptools.HttpRequestParser(self)
+            self._ignore_upgrade()
             rest = memoryview(data)[upgrade.args[0] :]
             if len(rest) and self.reading != _DEAF:
                 self._feed(rest, len(rest))
@@ -186,6 +186,20 @@ class Connection(asyncio.Protocol):
             if self.reading == _HEAD or self.reading == _BODY:
                 self.bytes_in += size
                 self._check_size()
+
+    def _ignore_upgrade(self) -> None:
+        """The offer to upgrade is not taken up: go on as HTTP/1.1, with a parser that knows of no offer.
+
+        llhttp ends such a message at its head. If it has a body, that is read by a second parser, which is shown a
+        plain head of the same length; the connection is then closed after the answer.
+        """
+        if not self.body_is_due:
+            self.parser = httptools.HttpRequestParser(self)
+            return
+        self.body_is_due = False
+        self.parser = httptools.HttpRequestParser(_BodyOnly(self))
+        length = b"transfer-encoding: chunked" if self.length < 0 else b"content-length: %d" % self.length
+        self.parser.feed_data(b"POST / HTTP/1.1\r\nconnection: close\r\n%b\r\n\r\n" % length)
 
     def _feed_slices(self, data: memoryview) -> None:
         at, end = 0, len(data)
@@ -253,14 +267,18 @@ class Connection(asyncio.Protocol):
             raise Rejection(431, "too_many_headers", "The request has too many headers.")
         if self.bytes_in + _SLICE_BYTES > self.head_max:
             self._measure_head()
-        framing = read_framing(self.method, version, self.special)
-        self.path, self.query = split_target(self.method, self.target)
+        self.length, expects_continue, offers_upgrade = read_framing(self.method, version, self.special)
+        target = self.target
+        if target.startswith(b"/") and b"#" not in target:
+            self.path, _, self.query = target.partition(b"?")
+        else:
+            self.path, self.query = split_target(self.method, target)
         self.is_http10 = version == "1.0"
-        self.length = framing.length
         self.reading = _BODY
         self.bytes_in = 0
-        if framing.length:
-            self._expect_body(framing.expects_continue)
+        if self.length:
+            self._expect_body(expects_continue)
+            self.body_is_due = offers_upgrade and parser.should_upgrade()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body: kept as it is if it is all there is, else collected."""
@@ -279,6 +297,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A whole request: answer it, or let it wait for its turn."""
+        if self.body_is_due:
+            return  # a head that offers an upgrade: see _ignore_upgrade
         body = self.body
         if isinstance(body, bytearray):
             self._forget_body()
@@ -496,3 +516,13 @@ class Connection(asyncio.Protocol):
     def _drop(self, code: str) -> None:
         self.census.count(code)
         self.abort()
+
+
+class _BodyOnly:
+    """Parser callbacks for a body whose head is known already."""
+
+    __slots__ = ("on_body", "on_message_complete")
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from andon.wire.model import Header
 
@@ -30,14 +30,12 @@ class Rejection(Exception):
         self.message = message
 
 
-class Framing:
-    """How a request's body is delimited. `length` is -1 for chunked."""
+class Framing(NamedTuple):
+    """How a request's body is delimited."""
 
-    __slots__ = ("expects_continue", "length")
-
-    def __init__(self, length: int, expects_continue: bool) -> None:
-        self.length = length
-        self.expects_continue = expects_continue
+    length: int  # bytes; -1 = chunked
+    expects_continue: bool
+    offers_upgrade: bool
 
 
 def status_line(status: int) -> bytes:
@@ -53,7 +51,7 @@ def read_framing(method: bytes, version: str, special: Sequence[Header]) -> Fram
         raise Rejection(501, "connect_refused", "CONNECT is not served: this is not a proxy.")
     hosts = 0
     length: int | None = None
-    expects_continue = False
+    expects_continue = offers_upgrade = False
     for name, value in special:
         if name == b"host":
             hosts += 1
@@ -63,6 +61,7 @@ def read_framing(method: bytes, version: str, special: Sequence[Header]) -> Fram
             expects_continue = version == "1.1"
         elif name == b"upgrade":
             # An offer of h2c is ignored, as RFC 9110 §7.8 allows: some clients make it on every first request.
+            offers_upgrade = True
             if value.lower() != b"h2c":
                 raise Rejection(400, "upgrade_refused", "No protocol can be upgraded to here; send HTTP/1.1.")
         elif length is not None:
@@ -71,7 +70,7 @@ def read_framing(method: bytes, version: str, special: Sequence[Header]) -> Fram
             length = _read_length(name, value, version)
     if hosts > 1 or (not hosts and version == "1.1"):
         raise Rejection(400, "host_header", "HTTP/1.1 needs exactly one Host header.")
-    return Framing(length or 0, expects_continue)
+    return Framing(length or 0, expects_continue, offers_upgrade)
 
 
 def _read_length(name: bytes, value: bytes, version: str) -> int:

@@ -180,9 +180,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready for a first request."""
-        self.transport = transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's has the methods, not the type
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the type
         self.closed = False
 
     def connection_lost(self, exc: Exception | None) -> None:
