@@ -274,8 +274,11 @@ def build_routes(services: Services) -> Sequence[Route]:
     api = Api(services)
     return (
         *_system_routes(api),
-        *_factory_routes(api),
-        *_release_routes(api, services),
+        *_kind_routes(api),
+        *_resource_routes(api),
+        *_history_routes(api),
+        *_rollout_routes(api, services),
+        *_key_routes(api),
         *_traffic_routes(api),
     )
 

@@ -161,7 +161,8 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _http_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    allow = (error.headers or {}).get("Allow", "")
+    # Starlette writes the methods in the order of a set.
+    allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
     id_ = request.scope["andon.request_id"]
     return problems.render_http(error.status_code, request.method, request.url.path, allow, id_)
 

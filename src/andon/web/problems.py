@@ -121,7 +121,7 @@ def field_refused(error: msgspec.ValidationError, place: str) -> Refused:
     what = match["what"] if match else str(error)
     path = ((match["path"] if match else "") or "").removeprefix("$").removeprefix(".")
     named = re.search(r"field `([^`]*)`", what)
-    if named and "unknown" in what:
+    if named and ("unknown" in what or "missing" in what):
         path = f"{path}.{named[1]}".removeprefix(".")
     where = f"{place} at `{path}`" if path else place
     return Refused(
