@@ -281,6 +281,45 @@ def test_closing_seals_refuses_more_and_can_be_repeated() -> None:
     asyncio.run(main())
 
 
+def test_closing_tries_a_failed_disk_once_more_and_counts_what_is_lost() -> None:
+    async def main(faults: int) -> Log:
+        on = disk()
+        log = await opened(on, LogSettings(retry_s=60, reserve_bytes=0))
+        on.fail_next("append", errno.EIO, times=faults)
+        log.append(row(1))
+        with pytest.raises(Transient):
+            await log.committed()
+        log.append(row(2))
+        await log.close()
+        assert ids(on) == ([] if log.counters.dropped else ["r-1", "r-2"])
+        return log
+
+    assert asyncio.run(main(faults=2)).counters.dropped == 0
+    assert asyncio.run(main(faults=4)).counters.dropped == 2
+
+
+def test_a_full_disk_does_not_keep_a_log_from_recovering() -> None:
+    async def main() -> None:
+        on = disk()
+        settings = LogSettings(retry_s=60, flush_s=60, reserve_bytes=4000)
+        log = await opened(on, settings)
+        log.append(row(1))
+        await log.committed()
+        log._cancel_timers()  # the process is killed here, in the middle of a write
+        (path,) = [f"gw/{name}" for name in on.list("gw") if name.endswith(".log")]
+        on.append(path, b"torn")
+        on.capacity_bytes = on.used_bytes
+        log = await opened(on, settings)
+        assert log.recovered.torn_bytes == 4
+        assert log.state == "full"
+        log.append(row(2))
+        await log.committed()
+        assert ids(on) == ["r-1", "r-2"]
+        await log.close()
+
+    asyncio.run(main())
+
+
 def test_segments_turn_by_size_and_each_is_sealed() -> None:
     async def main() -> None:
         on = disk()

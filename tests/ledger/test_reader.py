@@ -13,6 +13,7 @@ from andon.kernel.clock import SystemClock
 from andon.ledger.query import Query, check_status
 from andon.ledger.reader import Cursor, Entry, follow, last_position, read, tail
 from andon.ledger.row import SCHEMA_VERSION, Column, Intent, Outcome, Row, describe
+from andon.ledger.scan import Damage
 from andon.ledger.settings import LogSettings
 from andon.testing.disk import SimulatedDisk
 from tests.ledger.conftest import disk, opened, row
@@ -129,6 +130,21 @@ def test_the_tail_is_the_last_rows_also_across_segments() -> None:
     assert len(tail(on, 500, "gw")) == 50
     assert ids(tail(on, 2, "gw", query=Query(until_ns=10))) == ["r-8", "r-9"]
     assert tail(disk(), 5, "gw") == []
+
+
+def test_a_segment_removed_while_it_is_read_is_a_gap_not_a_failure() -> None:
+    on = disk()
+    asyncio.run(fill(on, 50))
+    damages: list[Damage] = []
+    cursor = Cursor(on, "gw", report=damages.append)
+    found = cursor.poll(1)
+    (first, *_) = [f"gw/{name}" for name in on.list("gw") if name.endswith(".log")]
+    on.remove(first)
+    on.remove(first + ".sealed")
+    while entries := cursor.poll():
+        found += entries
+    assert found[-1].row.id == "r-49"
+    assert len(found) + sum(damage.rows for damage in damages) == 50
 
 
 @pytest.mark.parametrize(

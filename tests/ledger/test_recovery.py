@@ -26,6 +26,7 @@ steps = st.lists(
         st.tuples(st.just("commit"), st.just(0)),
         st.tuples(st.just("crash"), st.integers(1, 400)),
         st.tuples(st.just("close"), st.just(0)),
+        st.tuples(st.just("room"), st.integers(0, 600)),
         st.tuples(st.sampled_from(["append!", "sync!", "truncate!", "replace!"]), st.integers(1, 3)),
     ),
     max_size=40,
@@ -54,6 +55,8 @@ class Story:
                 self.written += 1
         elif name == "crash":
             self.disk.crash_after(number)
+        elif name == "room":
+            self.disk.capacity_bytes = self.disk.used_bytes + number
         elif name.endswith("!"):
             self.disk.fail_next(name[:-1], errno.EIO, number)
         elif name == "close":
@@ -85,6 +88,7 @@ class Story:
             self.log._cancel_timers()  # a dead process has no timers
         self.disk.crash()
         self.disk.restart()
+        self.disk.capacity_bytes = None
         self.log, self.waiting = None, []
 
 

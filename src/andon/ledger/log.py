@@ -21,7 +21,7 @@ from andon.ledger import segment
 from andon.ledger.recovery import Recovered, recover
 from andon.ledger.row import Row
 from andon.ledger.settings import LogSettings
-from andon.ledger.writer import Writer, is_no_space
+from andon.ledger.writer import Writer, is_no_space, spend_reserve
 
 UNAVAILABLE = "ledger_unavailable"
 
@@ -88,7 +88,7 @@ class Log:
         cls, disk: Disk, folder: str, clock: Clock, runner: Runner, gateway: str, settings: LogSettings
     ) -> Log:
         """Recover what is there and be ready to append. Raises OSError if the disk cannot be read or written."""
-        start = await runner.run(partial(recover, disk, folder, clock.now_ns()))
+        start = await runner.run(partial(_recover, disk, folder, clock.now_ns()))
         writer = Writer(disk, folder, gateway, clock, settings, start)
         log = cls(runner, writer, clock, settings, start)
         if settings.reserve_bytes:
@@ -157,10 +157,11 @@ class Log:
         self._closed = True
         self._room = 0
         self._cancel_timers()
-        while self._work is not None or self._rows:
+        failures = self.counters.failures
+        while self._work is not None or self._stuck is not None or self._rows:
             if self._work is None:
-                if self._stuck is not None:
-                    break
+                if self.counters.failures > failures:
+                    break  # tried once more and refused again: a process that ends must end
                 self._begin()
             if self._work is not None:
                 await asyncio.wait([self._work])
@@ -285,13 +286,16 @@ class Log:
 
     def _restored(self, work: asyncio.Future[None]) -> None:
         self._work = None
+        failed = work.cancelled() or work.exception() is not None
         if self._closed:
             return
-        if self._writer.reserve_spent or work.cancelled() or work.exception() is not None:
+        if failed or self._writer.reserve_spent:
             self._after(self._settings.retry_s, "restore", self._restore)
         elif self._stuck is None:
             self.problem, self.state = None, "ok"
-        if self._stuck is None:
+        if self._stuck is not None:
+            self._begin()  # its own timer may have found the disk busy with us
+        else:
             self._consider()
 
     def _age(self) -> None:
@@ -338,3 +342,13 @@ class Log:
             "The ledger's disk is too slow, and too many rows are waiting for it.",
             hint="Try again later; the operator finds the lag of the ledger in the metrics.",
         )
+
+
+def _recover(disk: Disk, folder: str, now_ns: int) -> Recovered:
+    """Recovery writes a little: on a full disk the reserve makes room for it."""
+    try:
+        return recover(disk, folder, now_ns)
+    except OSError as error:
+        if not is_no_space(error) or not spend_reserve(disk, folder):
+            raise
+        return recover(disk, folder, now_ns)

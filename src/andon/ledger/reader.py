@@ -60,7 +60,13 @@ class Cursor:
                 break
             # Asked before reading: what is written between the two is found at the next turn.
             is_closed = self._is_closed()
-            if self._read_segment(entries, limit) and is_closed:
+            try:
+                at_end = self._read_segment(entries, limit)
+            except FileNotFoundError:
+                # Removed by retention under our eyes: what is missing shows as a gap before the next segment.
+                self._left, self._name, self._offset = self._name, "", 0
+                continue
+            if at_end and is_closed:
                 self._leave()
             elif len(entries) < limit:
                 break

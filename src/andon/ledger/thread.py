@@ -45,8 +45,10 @@ class WorkThread:
                 result = work()
             except Exception as failure:  # whatever it is belongs to the caller, who gets it from the future
                 error = failure
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(_resolve, future, result, error)
+            except RuntimeError:
+                continue  # the loop has been closed meanwhile: nobody is left to be told
 
 
 def _resolve(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:

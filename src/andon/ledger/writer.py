@@ -56,7 +56,7 @@ class Writer:
         except OSError as error:
             self._give_up()
             if is_no_space(error):
-                self._spend_reserve()
+                self.reserve_spent = spend_reserve(self._disk, self._folder) or self.reserve_spent
             try:
                 self._put(frame, first_row, rows)
             except OSError:
@@ -150,8 +150,11 @@ class Writer:
         except OSError:
             self.unsealed += 1
 
-    def _spend_reserve(self) -> None:
-        path = join(self._folder, RESERVE)
-        if self._disk.size(path):
-            self._disk.remove(path)
-            self.reserve_spent = True
+
+def spend_reserve(disk: Disk, folder: str) -> bool:
+    """Give the reserve's space back to the disk; False if there was none. Raises OSError."""
+    path = join(folder, RESERVE)
+    if not disk.size(path):
+        return False
+    disk.remove(path)
+    return True

@@ -75,7 +75,7 @@ class SimulatedDisk:
         """As a real disk: what fits is written before ENOSPC is raised."""
         self._enter("append", path)
         file = self._files.setdefault(path, _File())
-        room = len(data) if self.capacity_bytes is None else max(0, self.capacity_bytes - self._used())
+        room = len(data) if self.capacity_bytes is None else max(0, self.capacity_bytes - self.used_bytes)
         part = data[:room]
         if self._crash_in_bytes is not None and len(part) >= self._crash_in_bytes:
             file.data += part[: self._crash_in_bytes]
@@ -117,7 +117,7 @@ class SimulatedDisk:
         """All or nothing, also when the power goes."""
         self._enter("replace", path)
         old = len(self._files[path].data) if path in self._files else 0
-        if self.capacity_bytes is not None and self._used() - old + len(data) > self.capacity_bytes:
+        if self.capacity_bytes is not None and self.used_bytes - old + len(data) > self.capacity_bytes:
             raise OSError(errno.ENOSPC, "no space left on the simulated disk", path)
         if self._crash_in_bytes is not None:
             if len(data) >= self._crash_in_bytes:
@@ -146,7 +146,9 @@ class SimulatedDisk:
     def close(self, path: str) -> None:
         self._enter("close", path)
 
-    def _used(self) -> int:
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in all files."""
         return sum(len(file.data) for file in self._files.values())
 
     def _enter(self, operation: str, path: str) -> None:
