@@ -102,7 +102,7 @@ class Api:
 
     async def undo(self, call: Call) -> ChangePlan:
         """The plan that goes back."""
-        return await self._factory.undo(call.body.to or 0)
+        return await self._factory.undo(call.body.to)
 
     async def diff(self, call: Call) -> views.Difference:
         """What differs between two revisions."""

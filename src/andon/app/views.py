@@ -99,10 +99,7 @@ class ApplyRequest(Input, frozen=True, kw_only=True):
 class UndoRequest(Input, frozen=True, kw_only=True):
     """Where to return to."""
 
-    to: Annotated[
-        int | None,
-        msgspec.Meta(ge=1, le=BIGGEST, description="Revision; by default the one before the latest."),
-    ] = None
+    to: Annotated[Count, msgspec.Meta(description="Revision; 0 is the one before the latest.")] = 0
 
 
 class Reason(Input, frozen=True, kw_only=True):

@@ -112,7 +112,7 @@ def undo(
 ) -> None:
     """Return the whole factory to an earlier revision; itself a new revision, which can be undone."""
     session: Session = context.obj
-    answer = session.client().post("/v1/undo", {"to": to})
+    answer = session.client().post("/v1/undo", {"to": to or 0})
     _show(session, answer)
     if not _changes(answer):
         emit(session, {"revision": None, "changes": 0}, lambda: "Nothing to do.")
