@@ -59,12 +59,12 @@ class SqlUnit:
             self._connection.execute(resources.insert().values(**_columns(created)))
             return created
         said = (record.spec, record.labels, record.annotations, record.owner)
-        if said == (held.spec, held.labels, held.annotations, held.owner):
+        if _same(said, (held.spec, held.labels, held.annotations, held.owner)):
             return held
         changed = msgspec.structs.replace(
             record,
             status=held.status,
-            generation=held.generation + (record.spec != held.spec),
+            generation=held.generation + (not _same(record.spec, held.spec)),
             version=held.version + 1,
             created_ns=held.created_ns,
             updated_ns=now,
@@ -87,7 +87,7 @@ class SqlUnit:
             return None
         if lease is not None and not self.holds(lease):
             return None
-        if held.status == status:
+        if _same(held.status, status):
             return held
         changed = msgspec.structs.replace(
             held, status=dict(status), version=held.version + 1, updated_ns=self._clock.now_ns()
@@ -310,6 +310,11 @@ def _expect(record: Record, held: Record | None, version: int | None) -> None:
 
 def _page(limit: int) -> int:
     return max(0, min(limit, PAGE_MAX))
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal as JSON: Python's own equality does not tell 1 from true."""
+    return msgspec.json.encode(a, order="deterministic") == msgspec.json.encode(b, order="deterministic")
 
 
 def _text(value: Any) -> str:
