@@ -82,9 +82,9 @@ def test_the_kernel_may_read_the_clock_but_knows_no_third_party() -> None:
     ]
 
 
-def test_settings_alone_read_the_environment() -> None:
+def test_the_root_alone_reads_the_environment() -> None:
     assert messages("import os\nx = os.environ\n", "src/andon/app/settings.py") == []
-    assert messages("import os\nx = os.environ\n", "src/andon/app/supervisor.py") != []
+    assert messages("import os\nx = os.environ\n", "src/andon/serving/executors/local.py") != []
 
 
 @pytest.mark.parametrize(
