@@ -481,7 +481,7 @@ class Connection(asyncio.Protocol):
         if self.reading == _DEAF:
             if self.lingering >= 0 and since > limits.linger_s:
                 self.transport.abort()
-            elif self.transport.is_closing() and since > limits.write_timeout_s:
+            elif not self.outlet.paused and self.transport.is_closing() and since > limits.write_timeout_s:
                 self._drop("slow_reader")
         elif self.paused_reading:
             pass
