@@ -89,14 +89,15 @@ class FakeExecutor:
         one.stopping_ns = self._clock.now_ns()
         one.stops_ns = one.stopping_ns + int(min(one.fate.stop_s, grace_s) * 1e9)
 
-    async def list(self) -> Sequence[Observed]:
+    async def list(self, deployment: str = "") -> Sequence[Observed]:
         """What the fates have come to by now."""
         now_ns = self._clock.now_ns()
         for id_, one in list(self._replicas.items()):
             ended = self._ended_ns(one, now_ns)
             if one.stopping_ns and (now_ns >= one.stops_ns or (ended and ended <= now_ns)):
                 del self._replicas[id_]
-        return [self._look(self._replicas[id_], now_ns) for id_ in sorted(self._replicas)]
+        seen = (self._look(one, now_ns) for _, one in sorted(self._replicas.items()))
+        return [one for one in seen if deployment in ("", one.spec.deployment)]
 
     async def forget(self, id_: str) -> None:
         """Remove one that has exited."""

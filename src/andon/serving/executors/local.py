@@ -7,6 +7,7 @@ process is known by its number and its start time, so that a number used again i
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import signal
 import subprocess
@@ -140,10 +141,13 @@ class LocalExecutor:
         self._write(stopping, Stopping(kill_at_ns=self._clock.now_ns() + int(grace_s * 1e9)))
         self._signal(id_, signal.SIGTERM)
 
-    async def list(self) -> Sequence[Observed]:
-        """Look at every launch file and its process, and probe those that live, a few at a time."""
+    async def list(self, deployment: str = "") -> Sequence[Observed]:
+        """Look at launch files and their processes, and probe those that live, a few at a time."""
+        paths = sorted(self._run.glob(f"{glob.escape(deployment)}*.launch.json"))
         launches = [
-            launch for path in sorted(self._run.glob("*.launch.json")) if (launch := _read(path, Launch))
+            launch
+            for path in paths
+            if (launch := _read(path, Launch)) and deployment in ("", launch.spec.deployment)
         ]
         gate = asyncio.Semaphore(_PROBES_AT_ONCE)
         seen = await asyncio.gather(*(self._look(launch, gate) for launch in launches))

@@ -52,8 +52,8 @@ class Executor(Protocol):
         """Ask it to end, and kill it if it has not after `grace_s`; nothing if it is unknown or stopping already."""
         ...
 
-    async def list(self) -> Sequence[Observed]:
-        """Everything that is known, sorted by id, processes of an earlier life of this executor included."""
+    async def list(self, deployment: str = "") -> Sequence[Observed]:
+        """What is known of one deployment, or of all; sorted by id, processes of an earlier life included."""
         ...
 
     async def forget(self, id_: str) -> None:

@@ -223,11 +223,11 @@ def _from_binary(tensor: InputTensor, raw: memoryview) -> Array:
         )
     if datatype == "BF16":
         # bfloat16 is the upper half of a float32.
-        halves = np.zeros((elements, 2), "<u2")
-        halves[:, 1] = np.frombuffer(raw, "<u2")
-        return halves.view("<f4").reshape(tensor.shape)
+        wide = np.zeros(tensor.shape, "<f4")
+        wide.reshape(-1).view("<u2")[1::2] = np.frombuffer(raw, "<u2")
+        return wide
     if datatype == "BOOL":
-        return (np.frombuffer(raw, "u1") != 0).reshape(tensor.shape)
+        return np.frombuffer(raw, "u1").astype(np.bool_).reshape(tensor.shape)
     return np.frombuffer(raw, DTYPES[datatype]).reshape(tensor.shape)
 
 
