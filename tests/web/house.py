@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import uvicorn
 
 from andon.app import views
@@ -38,7 +39,7 @@ class WidgetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     size: Annotated[int, msgspec.Meta(ge=0, le=1000, description="How large it is, in centimetres.")] = 1
     colour: Annotated[str, msgspec.Meta(max_length=50, description="Its colour.")] = "red"
-    replicaNames: Annotated[list[str], msgspec.Meta(description="Others of its kind.")] = []
+    replica_names: Annotated[list[str], msgspec.Meta(description="Others of its kind.")] = []
 
 
 def check_widget(spec: WidgetSpec, record: Any, world: Any) -> list[Problem]:
@@ -257,6 +258,8 @@ def serving(home: Path) -> Iterator[str]:
 
     (home / ".andon" / "run").mkdir(parents=True)
     (home / ".andon" / "admin.key").write_text(ADMIN + "\n")
+    # The server runs in a thread of this process: its log must not mix with what the command line prints.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     assert ready.wait(20)
@@ -267,3 +270,4 @@ def serving(home: Path) -> Iterator[str]:
     finally:
         stops[0]()
         thread.join(20)
+        structlog.reset_defaults()

@@ -76,7 +76,8 @@ def test_a_plan_that_was_changed_on_the_way_is_refused() -> None:
 
 
 def test_everything_wrong_in_files_is_told_by_line() -> None:
-    text = "apiVersion: andon/v1\nkind: Widgit\nmetadata: {name: a}\n---\n" + (
+    text = (
+        "apiVersion: andon/v1\nkind: Widgit\nmetadata: {name: a}\n---\n"
         "apiVersion: andon/v1\nkind: Widget\nmetadata: {name: b}\nspec:\n  colr: red\n"
     )
 

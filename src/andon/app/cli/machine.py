@@ -118,7 +118,7 @@ def _listed(client: Client, kind: str) -> list[dict[str, Any]]:
     try:
         items: list[dict[str, Any]] = client.get(f"/v1/resources/{kind}")["items"]
     except AndonError as error:
-        if error.code != "kind_unknown":
+        if error.code != "unknown_kind":
             raise
         return []  # a build without this kind has none of it
     return items

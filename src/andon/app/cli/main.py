@@ -67,7 +67,6 @@ def hoist(words: list[str]) -> list[str]:
     front: list[str] = []
     rest: list[str] = []
     at = 0
-    saves = next((word for word in words if not word.startswith("-")), "") == "plan"
     while at < len(words):
         word = words[at]
         if word == "--":
@@ -77,7 +76,7 @@ def hoist(words: list[str]) -> list[str]:
         if name in _VALUED and (equals or at + 1 < len(words)):
             taken = 1 if equals else 2
             value = value if equals else words[at + 1]
-            file = saves and name in _OUTPUT and value not in FORMATS
+            file = rest[:1] == ["plan"] and name in _OUTPUT and value not in FORMATS
             (rest if file else front).extend(words[at : at + taken])
             at += taken
         else:

@@ -126,7 +126,7 @@ def find_kind(kinds: list[dict[str, Any]], word: str) -> dict[str, Any]:
         names += spoken[:2]
     close = difflib.get_close_matches(wanted, names, 1)
     hint = f"Did you mean '{close[0]}'? " if close else ""
-    raise Refused("kind_unknown", f"There is no kind '{word}'.", hint=f"{hint}andon get kinds lists them.")
+    raise Refused("unknown_kind", f"There is no kind '{word}'.", hint=f"{hint}andon get kinds lists them.")
 
 
 def _fetch(client: Client, kind: str, name: str) -> list[dict[str, Any]]:
