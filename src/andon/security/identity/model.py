@@ -100,7 +100,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     team: str
     endpoints: tuple[str, ...]
     cohorts: tuple[str, ...]
-    state: str  # "active", "expiring", "expired", "revoked"
+    state: str  # "active", "expired", "revoked"
     created_ns: int
     expires_at_ns: int
     revoked_at_ns: int

@@ -165,12 +165,10 @@ def key_entries(unit: Unit, now_ns: int) -> tuple[KeyEntry, ...]:
 
 
 def state(spec: ApiKeySpec, now_ns: int) -> str:
-    """`active`, `expiring` (it has an end), `expired` or `revoked`."""
+    """`active`, `expired` or `revoked`."""
     if spec.revoked_at_ns:
         return "revoked"
-    if spec.expires_at_ns == EVER:
-        return "active"
-    return "expiring" if now_ns < spec.expires_at_ns else "expired"
+    return "active" if spec.expires_at_ns == EVER or now_ns < spec.expires_at_ns else "expired"
 
 
 def view(record: Record, now_ns: int, last_used_ns: int | None = None) -> KeyView:
