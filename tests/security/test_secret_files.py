@@ -43,9 +43,12 @@ def test_processes_that_start_together_read_the_same_secret(tmp_path: Path) -> N
         "import sys; from pathlib import Path; from andon.security.identity.secret_files import load_or_create;"
         "print(load_or_create(Path(sys.argv[1]), sys.argv[2]))"
     )
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(path), f"secret-{number}"], stdout=subprocess.PIPE
+            [sys.executable, "-c", program, str(path), f"secret-{number}"],
+            stdout=subprocess.PIPE,
+            env=surroundings,
         )
         for number in range(4)
     ]
