@@ -63,16 +63,6 @@ class _Line:
             return self.stable
         return self.canary or self.arms.get(arm)
 
-    def evidence_share(self) -> float:
-        """The chance with which an observation is the new release's: its weight, or, without any, that of a copy.
-
-        A stable request copied with probability r yields 1 + r observations, r of them the copy's, so w = r / (1 + r).
-        """
-        if self.weight:
-            return self.share
-        copied = self.shadow_share / WHOLE
-        return copied / (1.0 + copied)
-
 
 class RolloutStage:
     """Chooses releases, watches outcomes, pulls the cord. One in each gateway process."""
@@ -211,11 +201,16 @@ class RolloutStage:
             return
         self._count(exchange, watch, canary)
         placed: Placed | None = exchange.bets
-        if placed is None and line.weight == 0 and line.shadow_share and not exchange.pinned:
-            placed = watch.place(canary, line.evidence_share())
         if placed is not None:
             exchange.bets = None
             self._observe(exchange, watch, placed)
+        elif (
+            line.weight == 0
+            and (exchange.arm == "shadow" or exchange.shadow is not None)
+            and _teaches(exchange)
+        ):
+            for gate in watch.pair(canary, *_outcome(exchange)):
+                self._pull(watch, gate.entry.on_breach, 0.5)
         now = self._now()
         if now - watch.reported_at >= _PROGRESS_S:
             self._progress(watch, line, now)
@@ -233,17 +228,8 @@ class RolloutStage:
 
     def _observe(self, exchange: Exchange, watch: Watch, placed: Placed) -> None:
         """Settle the bets. Requests that were never sent, whose client left or whose unit has counted teach nothing."""
-        failed = exchange.provider_error
-        latency: float | None = None
-        if not failed and exchange.status < 400:
-            ended = exchange.first_byte_at if exchange.stream else exchange.upstream_ended_at
-            latency = ended - exchange.upstream_started_at if ended else None
-        observed = (
-            exchange.upstream_started_at > 0.0
-            and exchange.status != _CLIENT_GONE
-            and (not exchange.unit or watch.units.first(exchange.unit))
-        )
-        for gate in watch.settle(placed, observed, failed, latency):
+        observed = _teaches(exchange) and (not exchange.unit or watch.units.first(exchange.unit))
+        for gate in watch.settle(placed, observed, *_outcome(exchange)):
             self._pull(watch, gate.entry.on_breach, placed.share)
 
     def _pull(self, watch: Watch, action: str, share: float) -> None:
@@ -281,7 +267,7 @@ class RolloutStage:
                 canary_requests=watch.canary_requests,
                 stable_requests=watch.stable_requests,
                 step_canary_requests=watch.step_canary_requests,
-                readings=readings(watch.gates, watch.lag(line.evidence_share())),
+                readings=readings(watch.gates, watch.lag(line.share)),
             )
         )
 
@@ -291,6 +277,19 @@ class RolloutStage:
         for line in self._lines.values():
             if line.watch is not None and now - line.watch.reported_at >= _PROGRESS_S:
                 self._progress(line.watch, line, now)
+
+
+def _teaches(exchange: Exchange) -> bool:
+    """Whether an upstream was asked and the client stayed to hear."""
+    return exchange.upstream_started_at > 0.0 and exchange.status != _CLIENT_GONE and not exchange.pinned
+
+
+def _outcome(exchange: Exchange) -> tuple[bool, float | None]:
+    """Whether the release is to blame, and its latency in seconds: of a stream, to its first byte."""
+    if exchange.provider_error or exchange.status >= 400:
+        return exchange.provider_error, None
+    ended = exchange.first_byte_at if exchange.stream else exchange.upstream_ended_at
+    return False, ended - exchange.upstream_started_at if ended else None
 
 
 def _unit_of(exchange: Exchange, line: _Line) -> str:

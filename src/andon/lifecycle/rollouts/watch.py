@@ -6,9 +6,12 @@ In memory only; it never sends, writes or routes.
 
 from __future__ import annotations
 
+from collections import deque
+
 from andon.kernel.snapshot import RolloutEntry
 from andon.lifecycle.rollouts.gates import Bets, Gate, crosses, open_gate
 
+_PAIRS_MAX = 64  # outcomes of one arm waiting for one of the other; beyond, the oldest is dropped unjudged
 _UNITS_MAX = 32_768  # units remembered in each of two generations
 
 
@@ -62,6 +65,8 @@ class Watch:
         self.awaited_stable = 0
         self.first_canary_at: float | None = None
         self.reported_at = -1.0
+        self._copies: deque[tuple[bool, float | None]] = deque(maxlen=_PAIRS_MAX)
+        self._copied: deque[tuple[bool, float | None]] = deque(maxlen=_PAIRS_MAX)
 
     def continue_with(self, entry: RolloutEntry) -> None:
         """Take over a newer entry of the same rollout. Only a person's overruling lifts a cut; then the gates that
@@ -107,3 +112,16 @@ class Watch:
                 crossed.append(gate)
         # A gate that a person's overruling has replaced meanwhile may settle its bets, but stops nobody any more.
         return crossed if placed.gates is self.gates else [gate for gate in crossed if gate in self.gates]
+
+    def pair(self, canary: bool, failed: bool, latency_s: float | None) -> list[Gate]:
+        """Take in the outcome of a copied request or of its copy, in pairs, so that lost copies teach nothing.
+
+        A pair is a block of one observation of each arm (Turner, Ly, Grünwald 2021, section 2), as if each had had an
+        even chance.
+        """
+        (self._copies if canary else self._copied).append((failed, latency_s))
+        crossed = []
+        while self._copies and self._copied:
+            for arm, (bad, latency) in ((False, self._copied.popleft()), (True, self._copies.popleft())):
+                crossed += self.settle(self.place(arm, 0.5), True, bad, latency)
+        return crossed
