@@ -51,38 +51,32 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
     }
 
 
-def envoy_bootstrap(port: int, upstream: int, log: Path) -> dict[str, Any]:
-    """Key authentication (100 keys), local rate limit, 90/10 weighted clusters, JSON access log."""
+def _envoy_filters() -> list[dict[str, Any]]:
+    """Key authentication with 100 keys, a local rate limit, the router."""
     whole = {"default_value": {"numerator": 100}}
-    filters = [
-        {
-            "name": "envoy.filters.http.api_key_auth",
-            "typed_config": {
-                "@type": ENVOY + "filters.http.api_key_auth.v3.ApiKeyAuth",
-                "credentials": [{"key": f"sk-peer-{n}", "client": f"team-{n}"} for n in range(100)],
-                "key_sources": [{"header": "x-api-key"}],
-            },
+    bucket = {"max_tokens": 10_000_000, "tokens_per_fill": 10_000_000, "fill_interval": "1s"}
+    configs = {
+        "api_key_auth": {
+            "@type": ENVOY + "filters.http.api_key_auth.v3.ApiKeyAuth",
+            "credentials": [{"key": f"sk-peer-{n}", "client": f"team-{n}"} for n in range(100)],
+            "key_sources": [{"header": "x-api-key"}],
         },
-        {
-            "name": "envoy.filters.http.local_ratelimit",
-            "typed_config": {
-                "@type": ENVOY + "filters.http.local_ratelimit.v3.LocalRateLimit",
-                "stat_prefix": "limit",
-                "token_bucket": {
-                    "max_tokens": 10_000_000,
-                    "tokens_per_fill": 10_000_000,
-                    "fill_interval": "1s",
-                },
-                "filter_enabled": whole,
-                "filter_enforced": whole,
-            },
+        "local_ratelimit": {
+            "@type": ENVOY + "filters.http.local_ratelimit.v3.LocalRateLimit",
+            "stat_prefix": "limit",
+            "token_bucket": bucket,
+            "filter_enabled": whole,
+            "filter_enforced": whole,
         },
-        {
-            "name": "envoy.filters.http.router",
-            "typed_config": {"@type": ENVOY + "filters.http.router.v3.Router"},
-        },
+        "router": {"@type": ENVOY + "filters.http.router.v3.Router"},
+    }
+    return [
+        {"name": f"envoy.filters.http.{name}", "typed_config": config} for name, config in configs.items()
     ]
-    weighted = {"clusters": [{"name": "stable", "weight": 90}, {"name": "canary", "weight": 10}]}
+
+
+def _envoy_log(path: Path) -> dict[str, Any]:
+    """A JSON line for each request."""
     fields = {
         "at": "%START_TIME%",
         "id": "%REQ(X-REQUEST-ID)%",
@@ -93,40 +87,30 @@ def envoy_bootstrap(port: int, upstream: int, log: Path) -> dict[str, Any]:
         "sent": "%BYTES_SENT%",
         "key": "%REQ(X-API-KEY)%",
     }
+    config = {
+        "@type": ENVOY + "access_loggers.file.v3.FileAccessLog",
+        "path": str(path),
+        "log_format": {"json_format": fields},
+    }
+    return {"name": "envoy.access_loggers.file", "typed_config": config}
+
+
+def envoy_bootstrap(port: int, upstream: int, log: Path) -> dict[str, Any]:
+    """The filters, 90/10 weighted clusters, and the access log."""
+    weighted = {"clusters": [{"name": "stable", "weight": 90}, {"name": "canary", "weight": 10}]}
+    route = {"match": {"prefix": "/"}, "route": {"weighted_clusters": weighted, "timeout": "30s"}}
     manager = {
         "@type": ENVOY + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "codec_type": "HTTP1",
-        "http_filters": filters,
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"prefix": "/"},
-                            "route": {"weighted_clusters": weighted, "timeout": "30s"},
-                        }
-                    ],
-                }
-            ]
-        },
-        "access_log": [
-            {
-                "name": "envoy.access_loggers.file",
-                "typed_config": {
-                    "@type": ENVOY + "access_loggers.file.v3.FileAccessLog",
-                    "path": str(log),
-                    "log_format": {"json_format": fields},
-                },
-            }
-        ],
+        "http_filters": _envoy_filters(),
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "access_log": [_envoy_log(log)],
     }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
     return {
         "static_resources": {
-            "listeners": [{**_address(port), "filter_chains": [chain]}],
+            "listeners": [{**_address(port), "filter_chains": [{"filters": [network]}]}],
             "clusters": [_cluster("stable", upstream), _cluster("canary", upstream)],
         }
     }

@@ -47,7 +47,9 @@ class Fixed:
         """Answer one request; `/cpu` tells the processor time used so far, in seconds."""
         if request.path == b"/cpu":
             usage = resource.getrusage(resource.RUSAGE_SELF)
-            reply.send(200, JSON_HEADERS, json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss]).encode())
+            reply.send(
+                200, JSON_HEADERS, json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss]).encode()
+            )
         elif self.target is None:
             reply.send(200, JSON_HEADERS, ANSWER)
         else:

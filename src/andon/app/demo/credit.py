@@ -1,6 +1,6 @@
 """The German Credit data and the four models of the story, as files that the factory serves.
 
-Called by `app/demo/story` before any traffic. It trains with scikit-learn and writes ONNX; it knows nothing of gateways.
+Called by `app/demo/story` before any traffic. Trains with scikit-learn and writes ONNX; knows nothing of gateways.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _matrix(applicants: Applicants, features: Sequence[str]) -> Any:
     return np.concatenate([applicants.columns[name].astype(object) for name in features], axis=1)
 
 
-def _fit(applicants: Applicants, features: Sequence[str], classifier: Any, *, ignore_unknown: bool) -> Pipeline:
+def _fit(
+    applicants: Applicants, features: Sequence[str], classifier: Any, *, ignore_unknown: bool
+) -> Pipeline:
     numbers = [place for place, name in enumerate(features) if name in NUMBERS]
     words = [place for place, name in enumerate(features) if name not in NUMBERS]
     encoder = OneHotEncoder(handle_unknown="ignore" if ignore_unknown else "error", sparse_output=False)
@@ -120,7 +122,8 @@ def _fit(applicants: Applicants, features: Sequence[str], classifier: Any, *, ig
 def _export(pipeline: Pipeline, features: Sequence[str], threshold: float, path: Path) -> None:
     """Write ONNX with one named input per feature and two outputs: probability_bad and decline."""
     inputs = [
-        (name, Int64TensorType([None, 1]) if name in NUMBERS else StringTensorType([None, 1])) for name in features
+        (name, Int64TensorType([None, 1]) if name in NUMBERS else StringTensorType([None, 1]))
+        for name in features
     ]
     model = to_onnx(
         pipeline, initial_types=inputs, target_opset=OPSET, options={"zipmap": False}, name="credit"
@@ -152,7 +155,9 @@ def _export(pipeline: Pipeline, features: Sequence[str], threshold: float, path:
     path.write_bytes(model.SerializeToString())
 
 
-def _judge(pipeline: Pipeline, features: Sequence[str], threshold: float, unseen: Applicants) -> tuple[float, float]:
+def _judge(
+    pipeline: Pipeline, features: Sequence[str], threshold: float, unseen: Applicants
+) -> tuple[float, float]:
     """Mean cost per applicant under the data's own cost matrix, and the share accepted."""
     declined = pipeline.predict_proba(_matrix(unseen, features))[:, 1] > threshold
     cost = FALSE_ACCEPT_COST * (~declined & unseen.bad) + FALSE_DECLINE_COST * (declined & ~unseen.bad)

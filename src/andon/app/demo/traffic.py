@@ -21,7 +21,9 @@ IN_FLIGHT_MAX = 64  # beyond, a turn is skipped and counted
 class Traffic:
     """Sends one applicant after the other, round and round, `rate` a second, until stopped."""
 
-    def __init__(self, gateway_url: str, key: str, endpoint: str, applicants: Applicants, rate: float) -> None:
+    def __init__(
+        self, gateway_url: str, key: str, endpoint: str, applicants: Applicants, rate: float
+    ) -> None:
         self._target = TargetEntry(id="gateway", url=gateway_url, protocol="oip")
         self._path = f"/v2/models/{endpoint}/infer".encode()
         self._headers = (
