@@ -22,6 +22,7 @@ class Course:
         "assigned",
         "blamed",
         "exchange",
+        "lasting",
         "reply",
         "response_bytes",
         "served",
@@ -35,6 +36,7 @@ class Course:
         self.assigned = assigned  # what the chain chose: what gates judge
         self.served = assigned  # what the last attempt went to: differs after a fallback
         self.stream: Stream | None = None
+        self.lasting = False  # the assigned release failed in a way that a later success does not undo
         self.upstream_s = 0.0  # spent in all attempts
         self.response_bytes = 0
         self.blamed = False  # the release served is to blame for how the last attempt ended

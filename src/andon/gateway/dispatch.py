@@ -15,6 +15,7 @@ from andon.gateway.dialects import oip, openai
 from andon.gateway.meters import Meters
 from andon.gateway.recording import Recorder
 from andon.gateway.retries import (
+    PASSING,
     RETRY_AFTER_MAX_S,
     Fault,
     backoff_s,
@@ -83,7 +84,8 @@ class Dispatcher:
     async def run(self, course: Course) -> Answer:
         """The answer to give, errors of the upstream included; raises `Transient` when there is none.
 
-        Sets `provider_error` when any attempt at the assigned release failed by its fault, even if another served.
+        Sets `provider_error` when an attempt at the assigned release failed by its fault, even if another served:
+        gates must not be blinded by retries. Connections lost before an answer are forgiven once a retry succeeds.
         """
         attempts: Attempts | None = None
         x = course.exchange
@@ -103,6 +105,8 @@ class Dispatcher:
                     if answer.status < 300:
                         self._good(target)
                         course.blamed = False
+                        if course.served is course.assigned:
+                            x.provider_error = course.lasting
                         return answer
                     retry_headers = answer.headers
                     judged = fault_of_status(answer.status, read_retry_after(retry_headers))
@@ -118,6 +122,7 @@ class Dispatcher:
             course.blamed = fault.blame
             if fault.blame and course.served is course.assigned:
                 x.provider_error = True
+                course.lasting = course.lasting or fault.code not in PASSING
             x.error_code = fault.code
             upcoming = await self._next(course, attempts, target, fault, answer)
             if upcoming is None:

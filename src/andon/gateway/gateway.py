@@ -117,6 +117,9 @@ class Gateway:
             settings=settings,
             meters=self.meters,
         )
+        self._shadows.observers = tuple(
+            stage.settle for stage in stages if getattr(stage, "settles_copies", False)
+        )
         self._names = tuple(stage.name for stage in stages)
         self._first = tuple(stage.admit for stage in stages[:1])
         self._rest = tuple(stage.admit for stage in stages[1:])
@@ -375,6 +378,7 @@ class Gateway:
         told = metadata.open_answer(request.path, routes, draining=self.draining) if error is None else None
         x = self._ingress.open(request)
         x.dialect, x.snapshot = dialect, routes.snapshot
+        x.name = metadata.asked_about(request.path)[0]
         if told is None:
             if error is None:
                 failed = self._admit(x, self._first, 0)

@@ -54,6 +54,8 @@ def known(path: bytes, method: bytes, routes: Routes) -> AndonError | None:
 
 def asked_about(path: bytes) -> tuple[str, str, bool]:
     """The model that a path names, its version, and whether its readiness is asked; empty where it names none."""
+    if not path.startswith((b"/v1/models/", b"/v2/models/")):
+        return "", "", False
     if dialect_of(path) is Dialect.OPENAI:
         return _text(unquote_to_bytes(path[len(b"/v1/models/") :])), "", False
     parts = [_text(unquote_to_bytes(part)) for part in path.split(b"/")][3:]

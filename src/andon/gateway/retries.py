@@ -16,6 +16,8 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 RETRY_AFTER_MAX_S = 120.0  # clients of the OpenAI dialect do not retry at all beyond this
 
+# A replica that goes away, or a kept connection that it closed, says nothing of the release if another try succeeds.
+PASSING = frozenset(("upstream_connect", "upstream_reset"))
 # What a target's own configuration gets wrong, although Andon has found the request to be in order.
 _MISCONFIGURED = frozenset((401, 403, 404, 405))
 _STATUS_OF_CODE = (

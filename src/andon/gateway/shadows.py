@@ -1,12 +1,13 @@
 """Copies of requests for a release that serves nobody yet: bounded, droppable, counted, never felt by a client.
 
-Started by `gateway/gateway` beside the real dispatch. The result goes to the ledger with arm "shadow" and nowhere
-else; a copy takes no retry, no fallback and no breaker.
+Started by `gateway/gateway` beside the real dispatch. The result goes to the ledger with arm "shadow", and to stages
+that say `settles_copies`; a copy takes no limit, no retry, no fallback and no breaker.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from andon.gateway.dialects import openai
 from andon.gateway.meters import Meters
@@ -45,6 +46,7 @@ class Shadows:
         self._settings = settings
         self._meters = meters
         self._tasks: set[asyncio.Task[None]] = set()
+        self.observers: tuple[Callable[[Exchange], None], ...] = ()  # told of each copy's outcome
 
     def copy(self, x: Exchange) -> None:
         """Send a copy of `x` to its shadow release, or drop it and count that."""
@@ -77,6 +79,7 @@ class Shadows:
             target=target.entry.id, operation=x.operation, dialect=x.dialect, request_bytes=len(x.body),
             durability="relaxed",
         )  # fmt: skip
+        ghost = _ghost(x)
         body = x.body
         if x.dialect is Dialect.OPENAI and target.model != x.name:
             body = openai.edit(body, model=target.model, include_usage=False)
@@ -87,7 +90,7 @@ class Shadows:
         ]
         if x.header_length is not None:
             headers.append((b"inference-header-content-length", b"%d" % x.header_length))
-        started_at = self._clock.monotonic()
+        started_at = ghost.upstream_started_at = self._clock.monotonic()
         try:
             answer = await self._upstream.send(
                 target.entry,
@@ -111,3 +114,20 @@ class Shadows:
         row.upstream_us = row.duration_us = int((self._clock.monotonic() - started_at) * 1e6)
         self._recorder.shadow(row)
         self._meters.count("shadow_sent")
+        ghost.status, ghost.error_code, ghost.provider_error = (
+            row.status,
+            row.error_code or "",
+            row.provider_error,
+        )
+        ghost.upstream_ended_at = self._clock.monotonic()
+        for observe in self.observers:
+            observe(ghost)
+
+
+def _ghost(x: Exchange) -> Exchange:
+    """The exchange as it would be had the copy been the request."""
+    ghost = Exchange()
+    ghost.id, ghost.dialect, ghost.operation, ghost.name = x.id, x.dialect, x.operation, x.name
+    ghost.snapshot, ghost.key, ghost.endpoint, ghost.unit = x.snapshot, x.key, x.endpoint, x.unit
+    ghost.release, ghost.arm, ghost.started_at = x.shadow, "shadow", x.started_at
+    return ghost
