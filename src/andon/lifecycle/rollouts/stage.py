@@ -68,6 +68,7 @@ class RolloutStage:
     """Chooses releases, watches outcomes, pulls the cord. One in each gateway process."""
 
     name = "release"
+    settles_copies = True  # outcomes of shadow copies are shown to this stage too
 
     def __init__(self, gateway: str, clock: Clock, random: Random, reports: Reports, cuts: Cuts) -> None:
         self._gateway = gateway

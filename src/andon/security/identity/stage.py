@@ -117,7 +117,7 @@ class IdentifyStage:
                 hint="Ask for a new one.",
                 status=401,
             )
-        if known.names is not None and exchange.name not in known.names:
+        if known.names is not None and exchange.name and exchange.name not in known.names:  # lists name none
             self.refused += 1
             return Refused(
                 "model_not_allowed",
