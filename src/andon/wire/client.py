@@ -108,9 +108,9 @@ class Client:
         pool = self._pools.get(target.id)
         if pool is None or pool.url != target.url:
             pool = self._open_pool(target)
-        call = Call(_format_head(pool.place, method, path, headers, body), body, method == b"HEAD", sink)
-        call.first_byte_s = first_byte_timeout_s
-        call.idle_s = idle_timeout_s
+        head = _format_head(pool.place, method, path, headers, body)
+        call = Call(head, body, sink, first_byte_timeout_s, idle_timeout_s)
+        call.is_head = method == b"HEAD"
         may_repeat = method in _IDEMPOTENT
         while True:
             connection = self._take(pool)
@@ -119,8 +119,7 @@ class Client:
             if connection is None:
                 connection = await self._obtain(pool, min(connect_timeout_s, remaining_s))
                 remaining_s = deadline_at - self._clock.monotonic()
-            call.deadline_at = connection.loop.time() + remaining_s
-            connection.begin(call)
+            connection.begin(call, remaining_s)
             try:
                 while not await connection.waiter:
                     if sink is not None:
@@ -198,7 +197,7 @@ class Client:
             self._idle_count -= 1
             if connection.closed or connection.transport.is_closing():
                 continue
-            if connection.loop.time() - connection.idle_since <= self._limits.idle_age_s:
+            if connection.loop.time() - connection.last_at <= self._limits.idle_age_s:
                 return connection
             connection.abort()
         return None
@@ -207,7 +206,6 @@ class Client:
         if pool.is_closing or self._idle_count >= self._limits.idle_max:
             connection.abort()
             return
-        connection.idle_since = connection.loop.time()
         pool.idle.append(connection)
         self._idle_count += 1
         if pool.waiting:
@@ -290,8 +288,8 @@ class Client:
         """The sweep: once per `idle_age_s` while anything is idle."""
         oldest = loop.time() - self._limits.idle_age_s
         for pool in self._pools.values():
-            old = [connection for connection in pool.idle if connection.idle_since <= oldest]
-            pool.idle = [connection for connection in pool.idle if connection.idle_since > oldest]
+            old = [connection for connection in pool.idle if connection.last_at <= oldest]
+            pool.idle = [connection for connection in pool.idle if connection.last_at > oldest]
             self._idle_count -= len(old)
             for connection in old:
                 connection.abort()

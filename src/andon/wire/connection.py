@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         "queue",
         "queued_bytes",
         "reading",
+        "rejection",
         "seen",
         "special",
         "target",
@@ -85,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.current: WireReply | None = None
         self.queue: deque[WireReply] = deque()  # bounded: reading pauses at pipelined_max
+        self.rejection: Rejection | None = None  # to be answered behind the queue
         self.queued_bytes = 0
         self.paused_reading = False
         self.held: memoryview | None = None  # received, not parsed yet: the rest of one read
@@ -135,6 +137,7 @@ class Connection(asyncio.Protocol):
         self.reading = _DEAF
         self.held = None
         self.expects_continue = False
+        self.rejection = None
         for reply in self.queue:
             reply.gone = True
         self.queue.clear()
@@ -158,15 +161,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, in slices so that every bound is looked at often enough."""
+        size = len(data)
         if self.held is not None:
             # A transport may deliver once more after pause_reading; it is one read more, so still bounded.
             self.held = memoryview(bytes(self.held) + data)
-        elif len(data) > _SLICE_BYTES:
+        elif size > _SLICE_BYTES:
             self._feed_slices(memoryview(data))
         elif self.reading == _DEAF:
-            self._discard(len(data))
+            self._discard(size)
         else:
-            self._feed(data, len(data))
+            self._feed(data, size)
 
     def _feed(self, data: bytes | memoryview, size: int) -> None:
         try:
@@ -178,14 +182,23 @@ class Connection(asyncio.Protocol):
                 self._feed(rest, len(rest))
         except httptools.HttpParserError as error:
             if self.reading != _DEAF:
-                cause = error.__context__
-                if not isinstance(cause, Rejection):
-                    cause = Rejection(400, "malformed_request", f"This is not valid HTTP/1.1: {error}.")
-                self._reject(cause)
+                self._reject(self._judge(error))
         else:
             if self.reading == _HEAD or self.reading == _BODY:
                 self.bytes_in += size
                 self._check_size()
+
+    def _judge(self, error: httptools.HttpParserError) -> Rejection:
+        """What stopped the parser: our own refusal, a bug in a callback, or bytes that are not HTTP/1.1."""
+        cause = error.__context__
+        if isinstance(cause, Rejection):
+            return cause
+        if isinstance(error, httptools.HttpParserCallbackError) and isinstance(cause, Exception):
+            self.loop.call_exception_handler(
+                {"message": "A request could not be judged.", "exception": cause}
+            )
+            return Rejection(500, "internal", "The server failed to judge the request; its log says why.")
+        return Rejection(400, "malformed_request", f"This is not valid HTTP/1.1: {error}.")
 
     def _ignore_upgrade(self) -> None:
         """The offer to upgrade is not taken up: go on as HTTP/1.1, with a parser that knows of no offer.
@@ -374,10 +387,6 @@ class Connection(asyncio.Protocol):
         handle = self.application.handle
         try:
             while True:
-                self.current = reply
-                if reply.rejection is not None:
-                    self._write_rejection(reply.rejection)
-                    return
                 try:
                     await handle(reply.request, reply)
                 except (
@@ -388,27 +397,26 @@ class Connection(asyncio.Protocol):
                     self._fail(reply, None)
                 if not reply.keep_alive or reply.gone:
                     self.reading = _DEAF
+                    self.rejection = None
                     self.mark = self.census.now
                     self.transport.close()
                     return
                 if not self.queue:
                     return
-                reply = self.queue.popleft()
+                self.current = reply = self.queue.popleft()
                 self.queued_bytes -= len(reply.request.body)
                 if self.paused_reading:
                     self._resume_reading()
         finally:
             self.task = self.current = None
-            self._rest()
-
-    def _rest(self) -> None:
-        """Nothing to answer at the moment."""
-        if self.reading == _BETWEEN:
-            self.mark = self.census.now
-            if self.outlet.draining and not self.queue:
-                self.drain()
-        elif self.expects_continue:
-            self._continue()
+            if self.reading == _BETWEEN:
+                self.mark = self.census.now
+                if self.outlet.draining:
+                    self.drain()
+            elif self.rejection is not None:
+                self._write_rejection(self.rejection)
+            elif self.expects_continue:
+                self._continue()
 
     def _fail(self, reply: WireReply, error: Exception | None) -> None:
         if reply.gone or (error is None and reply.stage == ABORTED):
@@ -434,12 +442,11 @@ class Connection(asyncio.Protocol):
         if self.task is None:
             self._write_rejection(rejection)
         else:
-            reply = WireReply(self.outlet, Request(b"", b"", b"", [], b"", ""), False, False)
-            reply.rejection = rejection
-            self.queue.append(reply)
+            self.rejection = rejection
 
     def _write_rejection(self, rejection: Rejection) -> None:
         path = self.target.partition(b"?")[0]
+        self.rejection = None
         headers, body = self.application.refuse(path, rejection.status, rejection.code, rejection.message)
         reply = WireReply(self.outlet, Request(b"", path, b"", [], b"", ""), False, False)
         reply.send(rejection.status, headers, body)

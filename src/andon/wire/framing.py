@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
 from andon.wire.model import Header
 
@@ -30,21 +30,17 @@ class Rejection(Exception):
         self.message = message
 
 
-class Framing(NamedTuple):
-    """How a request's body is delimited."""
-
-    length: int  # bytes; -1 = chunked
-    expects_continue: bool
-    offers_upgrade: bool
-
-
 def status_line(status: int) -> bytes:
     """`HTTP/1.1 200 OK` with its line end, also for codes that no registry knows."""
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
 
 
-def read_framing(method: bytes, version: str, special: Sequence[Header]) -> Framing:
-    """The body's delimitation from the headers named in `FRAMING` (RFC 9112 §3.2, §6). Raises `Rejection`."""
+def read_framing(method: bytes, version: str, special: Sequence[Header]) -> tuple[int, bool, bool]:
+    """How a request's body is delimited, from the headers named in `FRAMING` (RFC 9112 §3.2, §6).
+
+    Its length in bytes or -1 for chunked, whether the client expects a 100, whether it offers an upgrade.
+    Raises `Rejection`.
+    """
     if version != "1.1" and version != "1.0":
         raise Rejection(505, "http_version", f"HTTP/{version} is not served; use HTTP/1.1.")
     if method == b"CONNECT":
@@ -70,7 +66,7 @@ def read_framing(method: bytes, version: str, special: Sequence[Header]) -> Fram
             length = _read_length(name, value, version)
     if hosts > 1 or (not hosts and version == "1.1"):
         raise Rejection(400, "host_header", "HTTP/1.1 needs exactly one Host header.")
-    return Framing(length or 0, expects_continue, offers_upgrade)
+    return length or 0, expects_continue, offers_upgrade
 
 
 def _read_length(name: bytes, value: bytes, version: str) -> int:

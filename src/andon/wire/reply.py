@@ -10,7 +10,7 @@ import struct
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Final
 
-from andon.wire.framing import BODILESS, STATUS_LINES, Rejection, status_line
+from andon.wire.framing import BODILESS, STATUS_LINES, status_line
 from andon.wire.model import Request
 
 WAITING: Final = 0
@@ -54,7 +54,7 @@ class Outlet:
 class WireReply:
     """`model.Reply` over a connection. Calls after the client left are harmless."""
 
-    __slots__ = ("body", "gone", "is_http10", "keep_alive", "outlet", "rejection", "request", "stage")
+    __slots__ = ("body", "gone", "is_http10", "keep_alive", "outlet", "request", "stage")
 
     def __init__(self, outlet: Outlet, request: Request, keep_alive: bool, is_http10: bool) -> None:
         self.outlet = outlet
@@ -64,9 +64,6 @@ class WireReply:
         self.gone = False
         self.stage = WAITING
         self.body = NONE
-        self.rejection: Rejection | None = (
-            None  # set when the protocol refuses instead of the application answering
-        )
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         """A whole answer in one write; RuntimeError if one was begun already."""

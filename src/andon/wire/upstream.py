@@ -32,14 +32,16 @@ class Call:
 
     __slots__ = ("body", "deadline_at", "first_byte_s", "head", "idle_s", "is_head", "sink")
 
-    def __init__(self, head: bytes, body: bytes, is_head: bool, sink: Body | None) -> None:
+    def __init__(
+        self, head: bytes, body: bytes, sink: Body | None, first_byte_s: float, idle_s: float
+    ) -> None:
         self.head = head
         self.body = body
-        self.is_head = is_head
         self.sink = sink
-        self.first_byte_s = 0.0
-        self.idle_s = 0.0
-        self.deadline_at = 0.0
+        self.first_byte_s = first_byte_s
+        self.idle_s = idle_s
+        self.is_head = False  # the method is HEAD
+        self.deadline_at = 0.0  # set when it begins
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -51,7 +53,6 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "failure",
         "headers",
-        "idle_since",
         "interims",
         "is_complete",
         "is_head_read",
@@ -89,8 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = True  # until connected
         self.failure: Transient | None = None
         self.sink_error: BaseException | None = None
-        self.idle_since = 0.0
-        self.last_at = 0.0
+        self.last_at = 0.0  # when something was last sent or received: also the beginning of idleness
         self.is_complete = False
         self.is_reusable = False
         self.is_head_read = False
@@ -104,7 +104,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The client's side.
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: Call, remaining_s: float) -> None:
         """Write a request and set the one timer that watches over it."""
         loop = self.loop
         self.call = call
@@ -114,7 +114,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.seen_bytes = self.interims = self.unacknowledged = 0
         self.waiter = loop.create_future()
         now = loop.time()
-        self.timer = loop.call_later(min(call.first_byte_s, call.deadline_at - now), self._expire)
+        call.deadline_at = now + remaining_s
+        first_s = call.first_byte_s
+        self.timer = loop.call_later(first_s if first_s < remaining_s else remaining_s, self._expire)
         self.last_at = now
         if len(call.body) < _COPY_BYTES_MAX:
             self.transport.write(call.head + call.body)
