@@ -316,3 +316,31 @@ def test_unix_sockets_have_their_mode_replace_the_dead_and_respect_the_living(ru
         assert not os.path.exists(path)
 
     run(main())
+
+
+def test_a_refusal_waits_for_the_answers_before_it(run):
+    async def behave(request, reply):
+        await asyncio.sleep(0.01)
+        reply.send(200, b"", b"")
+
+    async def main() -> bytes:
+        async with serving(Recorder(behave)) as server:
+            return await talk(server.port, GET % 1 + GET % 2 + b"nonsense\r\n\r\n" + LAST)
+
+    assert statuses(run(main())) == [200, 200, 400]
+
+
+def test_a_bug_while_a_body_limit_is_asked_for_is_not_the_client_s_fault(run):
+    class Careless(Recorder):
+        def body_bytes_max(self, method, path, headers):
+            raise KeyError("bug")
+
+    told = []
+
+    async def main() -> bytes:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        async with serving(Careless()) as server:
+            return await talk(server.port, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+
+    assert statuses(run(main())) == [500]
+    assert len(told) == 1
