@@ -117,11 +117,8 @@ class GateSpec(Written, frozen=True, kw_only=True):
     name: Annotated[str, D(description="Unique in the strategy.", min_length=1)]
     metric: Annotated[Literal["errorRate", "latency"], D(description="What is compared between the arms.")]
     margin: Annotated[
-        float | None,
-        D(
-            description="Difference allowed: errorRate as a difference (0.01), latency as a ratio (1.25).",
-            ge=0,
-        ),
+        Annotated[float, D(ge=0)] | None,
+        D(description="Difference allowed: errorRate as a difference (0.01), latency as a ratio (1.25)."),
     ] = None
     direction: Annotated[Literal["increase", "decrease"], D(description="Which change is a breach.")] = (
         "increase"
@@ -139,8 +136,8 @@ class GateSpec(Written, frozen=True, kw_only=True):
         D(description="Latency only: where to compare.", min_length=1),
     ] = (0.5, 0.95)
     alpha_share: Annotated[
-        float | None,
-        D(description="Share of the strategy's alpha; by default errorRate 4 parts, latency 1.", gt=0, le=1),
+        Annotated[float, D(gt=0, le=1)] | None,
+        D(description="Share of the strategy's alpha; by default errorRate 4 parts, latency 1."),
     ] = None
 
 
@@ -254,9 +251,9 @@ class ReleaseStanding(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 class Condition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One thing that is so or is not, and why."""
 
-    type: Literal["Ready", "Progressing", "Degraded"]
+    type: str  # "Ready", "Progressing", "Degraded"; the driver adds its own
     status: bool
-    reason: str
+    reason: str = ""
 
 
 def seconds_of(text: str) -> float:

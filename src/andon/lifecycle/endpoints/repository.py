@@ -11,7 +11,7 @@ from andon.kernel.deployments import DEPLOYMENT, DeploymentSpec, DeploymentStatu
 from andon.kernel.errors import Refused
 from andon.kernel.events import Event
 from andon.lifecycle.endpoints.model import EndpointSpec, EndpointStatus, ReleaseSpec, RolloutSpec
-from andon.lifecycle.endpoints.rules import Course, EndpointFacts
+from andon.lifecycle.endpoints.rules import Course, EndpointFacts, HeldDeployment
 from andon.lifecycle.rollouts.model import ROLLOUT, Readiness, RolloutStatus, Transition, status_of
 from andon.store.model import Record, Unit
 
@@ -27,11 +27,11 @@ def load_facts(unit: Unit, name: str) -> EndpointFacts | None:
     status = msgspec.convert(record.status, EndpointStatus)
     latest = latest_course(unit, name)
     releases = [spec.release, status.stable, status.previous, latest.spec.target if latest else None]
-    mine = tuple(
-        deployment.name
-        for deployment in unit.list(DEPLOYMENT)
-        if name in msgspec.convert(deployment.spec, DeploymentSpec).wanted_by
-    )
+    mine = {}
+    for deployment in unit.list(DEPLOYMENT):
+        wanted = msgspec.convert(deployment.spec, DeploymentSpec)
+        if name in wanted.wanted_by:
+            mine[deployment.name] = HeldDeployment(replicas=wanted.replicas, shared=len(wanted.wanted_by) > 1)
     return EndpointFacts(
         name=name,
         generation=record.generation,

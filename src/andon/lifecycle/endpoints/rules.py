@@ -33,6 +33,13 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     status: RolloutStatus
 
 
+class HeldDeployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment as it is asked for now."""
+
+    replicas: int
+    shared: bool  # other endpoints want it too
+
+
 class EndpointFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is decided on."""
 
@@ -42,7 +49,7 @@ class EndpointFacts(msgspec.Struct, frozen=True, kw_only=True):
     status: EndpointStatus
     latest: Course | None
     ready: Mapping[str, Readiness]  # by release id
-    deployments: tuple[str, ...]  # names of those wanted by this endpoint so far
+    deployments: Mapping[str, HeldDeployment]  # those wanted by this endpoint so far, by name
 
 
 def settle(facts: EndpointFacts, now_ns: int) -> EndpointStatus:
@@ -156,6 +163,7 @@ def _deployments(facts: EndpointFacts, status: EndpointStatus, under_way: Course
             data={"model": release.model, "version": release.version, "replicas": facts.spec.replicas},
         )
         for name, release in names.items()
+        if not _is_held(facts, name)
     ]
     steps += [
         Step(verb="deployment.leave", subject=f"Deployment/{name}", reason=f"'{facts.name}' needs it no more")
@@ -163,6 +171,13 @@ def _deployments(facts: EndpointFacts, status: EndpointStatus, under_way: Course
         if name not in names
     ]
     return steps
+
+
+def _is_held(facts: EndpointFacts, name: str) -> bool:
+    held = facts.deployments.get(name)
+    if held is None:
+        return False
+    return held.replicas >= facts.spec.replicas if held.shared else held.replicas == facts.spec.replicas
 
 
 def _replaced(spec: EndpointSpec, status: EndpointStatus, by: ReleaseSpec, now_ns: int) -> EndpointStatus:

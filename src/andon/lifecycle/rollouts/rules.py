@@ -23,7 +23,6 @@ from andon.lifecycle.rollouts.model import (
 )
 
 WHOLE = 10_000
-_WORST = ("breach", "pass", "insufficient", "no-data")
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, new: Readiness, now_ns: int) -> Transition | None:
@@ -133,9 +132,11 @@ def judgement(gates: Iterable[GateSpec], readings: tuple[GateReading, ...]) -> t
         verdict = reading.verdict if reading is not None else "no-data"
         if verdict == "pass" or gate.on_breach == "warn":
             continue
-        why = f"gate '{gate.name}': {reading.reason if reading is not None else 'nothing reported yet'}"
-        if verdict == "breach":
-            return ("abort", why) if gate.on_breach == "abort" else ("hold", why)
+        # No numbers in what holds: they change each second, and each change of a reason is an event in the journal.
+        why = f"gate '{gate.name}': {verdict}"
+        if verdict == "breach" and reading is not None:
+            told = f"gate '{gate.name}': {reading.reason}"
+            return ("abort", told) if gate.on_breach == "abort" else ("hold", why)
         if gate.on_missing_data == "abort" and verdict == "no-data":
             return "abort", why
         if gate.on_missing_data != "promote":
