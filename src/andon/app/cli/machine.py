@@ -62,14 +62,20 @@ def up(
     ] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return once it serves.")] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 picks a free one.")
-    ] = 8790,
-    control_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the admin API.")] = 8791,
+        int | None, typer.Option(min=0, max=65535, help="Port of the gateway; 0 picks a free one.")
+    ] = None,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the admin API; 0 picks a free one.")
+    ] = None,
 ) -> int:
     """Start the factory of this folder: control, gateway, replicas."""
     session: Session = context.obj
-    ports = {"gateway": port, "control": control_port}
-    return _code(load("andon.app.supervisor").up(session.home(), list(file or []), detach, ports))
+    # What is not given here is left to andon.yaml and the environment.
+    ports = {
+        name: value for name, value in (("gateway", port), ("control", control_port)) if value is not None
+    }
+    files = [path.resolve() for path in file or ()]
+    return _code(load("andon.app.supervisor").up(session.home(), files, detach, ports))
 
 
 def down(context: typer.Context) -> int:
