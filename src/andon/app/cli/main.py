@@ -126,3 +126,7 @@ def _help_line(error: typer.TyperException) -> str:
 def main() -> None:
     """The entry point of the `andon` script."""
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
