@@ -25,10 +25,10 @@ from andon.kernel.exchange import Exchange
 from andon.kernel.random import SeededRandom
 from andon.kernel.reports import Cut, Report
 from andon.kernel.snapshot import EndpointEntry, ReleaseEntry, RolloutEntry, Snapshot, TargetEntry
-from andon.lifecycle.endpoints.compilation import gate_entries
-from andon.lifecycle.endpoints.model import StrategySpec
+from andon.lifecycle.rollouts.compilation import gate_entries
 from andon.lifecycle.rollouts.cuts import KeptCut
 from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.lifecycle.rollouts.strategy import StrategySpec
 
 QUICK = bool(os.environ.get("QUICK"))
 CANARY_RPS = 10.0  # open loop

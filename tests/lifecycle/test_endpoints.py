@@ -16,13 +16,14 @@ from andon.kernel.reports import Cut, GateReading, Progress
 from andon.kernel.snapshot import EndpointEntry, Signature, TargetEntry
 from andon.lifecycle.endpoints.compilation import compile_endpoint
 from andon.lifecycle.endpoints.controller import EndpointController
-from andon.lifecycle.endpoints.model import EndpointSpec, EndpointStatus, ReleaseSpec
+from andon.lifecycle.endpoints.invariants import broken, broken_history
+from andon.lifecycle.endpoints.model import EndpointSpec, EndpointStatus
 from andon.lifecycle.endpoints.repository import latest_course, load_facts
-from andon.lifecycle.endpoints.rules import Course
 from andon.lifecycle.kinds import check_endpoint
-from andon.lifecycle.rollouts.invariants import broken, broken_history
+from andon.lifecycle.rollouts.model import Course
 from andon.lifecycle.rollouts.reports import RolloutReports
 from andon.lifecycle.rollouts.service import RolloutService
+from andon.lifecycle.rollouts.strategy import ReleaseSpec
 from andon.store.model import Record, Unit
 from andon.store.sql import SqlStore, open_store
 

@@ -8,16 +8,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from andon.kernel.reports import Cut, GateReading
-from andon.lifecycle.endpoints.model import (
-    BlueGreenSpec,
-    CanarySpec,
-    GateSpec,
-    PauseSpec,
-    ReleaseSpec,
-    RolloutSpec,
-    StepSpec,
-    StrategySpec,
-)
 from andon.lifecycle.rollouts.model import (
     ENDED,
     STOPPED,
@@ -27,6 +17,16 @@ from andon.lifecycle.rollouts.model import (
     Transition,
 )
 from andon.lifecycle.rollouts.rules import abort, confirm, decide, judgement, merged, pause, resume, take_in
+from andon.lifecycle.rollouts.strategy import (
+    BlueGreenSpec,
+    CanarySpec,
+    GateSpec,
+    PauseSpec,
+    ReleaseSpec,
+    RolloutSpec,
+    StepSpec,
+    StrategySpec,
+)
 
 S = 1_000_000_000
 READY, WAITING = Readiness(ready=True), Readiness(ready=False)

@@ -10,7 +10,8 @@ from typing import Any
 
 from andon.control.kinds import Kind, Problem, World
 from andon.kernel.units import duration_s, size_bytes
-from andon.lifecycle.endpoints.model import EndpointSpec, PinSpec, RolloutSpec, StrategySpec
+from andon.lifecycle.endpoints.model import EndpointSpec
+from andon.lifecycle.rollouts.strategy import PinSpec, RolloutSpec, StrategySpec
 from andon.store.model import Record
 
 

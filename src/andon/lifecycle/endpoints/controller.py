@@ -16,20 +16,13 @@ from andon.kernel.decision import Plan, Step
 from andon.kernel.deployments import DEPLOYMENT, DeploymentSpec
 from andon.kernel.errors import Permanent
 from andon.kernel.events import Event
-from andon.lifecycle.endpoints.model import RolloutSpec
-from andon.lifecycle.endpoints.repository import (
-    ENDPOINT,
-    apply_move,
-    ensure_deployment,
-    get_course,
-    leave_deployment,
-    load_facts,
-    readiness,
-)
+from andon.lifecycle.endpoints.invariants import broken
+from andon.lifecycle.endpoints.repository import ENDPOINT, ensure_deployment, leave_deployment, load_facts
 from andon.lifecycle.endpoints.rules import EndpointFacts, settle, steps_of
-from andon.lifecycle.rollouts.invariants import broken
 from andon.lifecycle.rollouts.model import ROLLOUT, RolloutStatus
+from andon.lifecycle.rollouts.repository import apply_move, get_course, readiness
 from andon.lifecycle.rollouts.rules import abort, decide
+from andon.lifecycle.rollouts.strategy import RolloutSpec
 from andon.store.model import Lease, Record, Store, Unit
 
 _PERIOD_S = 1.0

@@ -12,25 +12,10 @@ import msgspec
 from msgspec.structs import replace
 
 from andon.kernel.decision import Step
-from andon.lifecycle.endpoints.model import (
-    Condition,
-    EndpointSpec,
-    EndpointStatus,
-    ReleaseSpec,
-    ReleaseStanding,
-    RolloutSpec,
-    seconds_of,
-)
-from andon.lifecycle.rollouts.model import ENDED, STOPPED, Readiness, RolloutStatus
+from andon.lifecycle.endpoints.model import Condition, EndpointSpec, EndpointStatus, ReleaseStanding
+from andon.lifecycle.rollouts.model import ENDED, STOPPED, Course, Readiness
 from andon.lifecycle.rollouts.rules import WHOLE, decide
-
-
-class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """The endpoint's latest rollout."""
-
-    name: str
-    spec: RolloutSpec
-    status: RolloutStatus
+from andon.lifecycle.rollouts.strategy import ReleaseSpec, RolloutSpec, seconds_of
 
 
 class HeldDeployment(msgspec.Struct, frozen=True, kw_only=True):

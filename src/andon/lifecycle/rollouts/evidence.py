@@ -1,17 +1,8 @@
 """Evidence that a canary is worse, one request at a time: tests that may be looked at after every request for ever.
 
 Stands under `gates.py`, which turns the numbers into verdicts, and is fed by `stage.py`. Pure arithmetic on the
-standard library: it must never read a clock, draw a number or know what a release is.
-
-**The test.** A request goes to the canary with known probability w, to the stable arm otherwise; then its outcome y
-(bad or not) is seen. Before it, from the past alone, bets p_c > p_s are fixed for the two arms, and q_c = q_s + margin
-is the point of the null hypothesis nearest to them (the reverse information projection). The evidence is multiplied
-by p_arm(y) / q_arm(y). With margin 0 the nearest point is q_c = q_s = w·p_c + (1-w)·p_s. The pairs (arm, y) that the
-null allows, theta_c <= theta_s + margin, form a convex set, so the expected factor is at most 1 for every one of them,
-whatever the base rate and however it drifts from request to request: nothing needs to be estimated right for the test
-to be honest, only for it to be quick. The product is a supermartingale; by Ville (1939) it ever reaches 1/alpha with
-probability at most alpha. Sources: Turner, Ly, Grünwald, "Generic E-variables for exact sequential k-sample tests"
-(2021); Grünwald, de Heide, Koolen, "Safe testing" (2019); derivation in docs/decisions/0005-sequential-gates.md.
+standard library: it must never read a clock, draw a number or know what a release is. Derivation and figures:
+docs/decisions/0005-sequential-gates.md.
 """
 
 from __future__ import annotations
@@ -90,6 +81,17 @@ class EvidenceState(msgspec.Struct, frozen=True, kw_only=True):
 
 class Evidence:
     """One sequential test of "the canary's bad outcomes are not more frequent than the stable arm's, plus margin".
+
+    A request goes to the canary with known probability w, to the stable arm otherwise; then its outcome y
+    (bad or not) is seen. Before it, from the past alone, bets p_c > p_s are fixed for the two arms, and q_c
+    = q_s + margin is the point of the null hypothesis nearest to them (the reverse information projection).
+    The evidence is multiplied by p_arm(y) / q_arm(y). With margin 0 the nearest point is q_c = q_s = w·p_c
+    + (1-w)·p_s. The pairs (arm, y) that the null allows, theta_c <= theta_s + margin, form a convex set, so
+    the expected factor is at most 1 for every one of them, whatever the base rate and however it drifts
+    from request to request: nothing needs to be estimated right for the test to be honest, only for it to
+    be quick. The product is a supermartingale; by Ville (1939) it ever reaches 1/alpha with probability at
+    most alpha. Sources: Turner, Ly, Grünwald, "Generic E-variables for exact sequential k-sample tests"
+    (2021); Grünwald, de Heide, Koolen, "Safe testing" (2019).
 
     Bets are placed when a request is admitted and settled when its outcome is known, so the product does not depend on
     the order in which answers come back.

@@ -8,11 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from andon.kernel.reports import Cut, GateReading
-from andon.lifecycle.endpoints.compilation import gate_entries
-from andon.lifecycle.endpoints.model import seconds_of
-from andon.lifecycle.endpoints.rules import Course
-from andon.lifecycle.rollouts.model import ENDED
+from andon.lifecycle.rollouts.compilation import gate_entries
+from andon.lifecycle.rollouts.model import ENDED, Course
 from andon.lifecycle.rollouts.rules import judgement
+from andon.lifecycle.rollouts.strategy import seconds_of
 
 
 class GateExplanation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

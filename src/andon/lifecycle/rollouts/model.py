@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from andon.kernel.reports import Cut, GateReading
+from andon.lifecycle.rollouts.strategy import RolloutSpec
 
 ROLLOUT = "Rollout"
 Phase = Literal["Pending", "Progressing", "Paused", "Promoting", "Succeeded", "Aborting", "Aborted"]
@@ -48,6 +49,14 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     readings: tuple[GateReading, ...] = ()
     gateways: dict[str, GatewayProgress] = {}
     cut: Cut | None = None
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout as a whole: its name, what was copied at its start, and where it stands."""
+
+    name: str
+    spec: RolloutSpec
+    status: RolloutStatus
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from andon.kernel.clock import Clock
 from andon.kernel.events import Event
 from andon.kernel.reports import Cut, Progress, Report
-from andon.lifecycle.endpoints.repository import apply_move, course_of, put_course
 from andon.lifecycle.rollouts.model import ROLLOUT, GatewayProgress
+from andon.lifecycle.rollouts.repository import apply_move, course_of, put_course
 from andon.lifecycle.rollouts.rules import abort, pause, take_in
 from andon.store.model import Store, Unit
 

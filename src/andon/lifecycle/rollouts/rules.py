@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from andon.kernel.reports import Cut, GateReading
-from andon.lifecycle.endpoints.model import GateSpec, RolloutSpec, StrategySpec, seconds_of
 from andon.lifecycle.rollouts.model import (
     ENDED,
     STOPPED,
@@ -21,6 +20,7 @@ from andon.lifecycle.rollouts.model import (
     RolloutStatus,
     Transition,
 )
+from andon.lifecycle.rollouts.strategy import GateSpec, RolloutSpec, StrategySpec, seconds_of
 
 WHOLE = 10_000
 

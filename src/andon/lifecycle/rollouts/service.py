@@ -11,10 +11,9 @@ from msgspec.structs import replace
 
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Conflict
-from andon.lifecycle.endpoints.repository import apply_move, get_course
-from andon.lifecycle.endpoints.rules import Course
 from andon.lifecycle.rollouts.explanation import Explanation, explain
-from andon.lifecycle.rollouts.model import STOPPED, Transition
+from andon.lifecycle.rollouts.model import STOPPED, Course, Transition
+from andon.lifecycle.rollouts.repository import apply_move, get_course
 from andon.lifecycle.rollouts.rules import abort, confirm, pause, resume
 from andon.store.model import Store, Unit
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from andon.kernel.events import Event
 from andon.lifecycle.endpoints.model import EndpointStatus
-from andon.lifecycle.endpoints.rules import Course, standings
-from andon.lifecycle.rollouts.model import ENDED, STOPPED
+from andon.lifecycle.endpoints.rules import standings
+from andon.lifecycle.rollouts.model import ENDED, STOPPED, Course
 from andon.lifecycle.rollouts.rules import WHOLE
 
 
