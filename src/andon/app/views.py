@@ -332,7 +332,12 @@ class RolloutExplanation(View, frozen=True, kw_only=True):
     canary: str
     phase: str
     step: str = ""  # "2 of 4"
+    weight: int = 0  # basis points of the canary
     reason: str = ""
+    seconds: float = 0.0  # since it began, or that it took
+    canary_requests: int = 0
+    stable_requests: int = 0
+    stopped_after_s: float | None = None  # from the canary's first request to the cut; null if there was none
     readings: tuple[GateReading, ...] = ()
 
 

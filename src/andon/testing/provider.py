@@ -15,7 +15,8 @@ import msgspec
 
 from andon.kernel.clock import Clock, SystemClock
 from andon.wire.model import Header, Reply, Request
-from andon.wire.server import Server, ServerLimits
+from andon.wire.limits import ServerLimits
+from andon.wire.server import Server
 
 _JSON = b"content-type: application/json\r\n"
 _EVENTS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\n"

@@ -1,0 +1,32 @@
+"""The life of a request on one screen: the stages of the gateway's chain, in order.
+
+Each stage's `admit` runs downwards, its `settle` upwards. Between the last stage and the first settle stand the intent
+row, the dispatch with its attempts, and the outcome row. Moving a line here changes what is checked before what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from andon.gateway.validation import ValidateStage
+from andon.kernel.clock import Clock
+from andon.kernel.ports import Disk, Reports, Stage
+from andon.kernel.random import Random
+from andon.lifecycle.rollouts.cuts import Cuts
+from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.security.identity.stage import IdentifyStage
+from andon.security.limits.stage import LimitStage
+
+
+def build_chain(
+    *, gateway: str, pepper: bytes, cuts: Disk, reports: Reports, clock: Clock, random: Random
+) -> Sequence[Stage]:
+    """The stages of one gateway. `cuts` is where stopped releases are remembered over a restart."""
+    return (
+        IdentifyStage(pepper, clock),  # who asks: 401, 403
+        LimitStage(clock),  # how much they may: 429; reserved now, settled at the end
+        ValidateStage(),  # whether it is well-formed: 400, by the model's own signature
+        RolloutStage(
+            gateway, clock, random, reports, Cuts(cuts)
+        ),  # which release serves; observes the outcome
+    )

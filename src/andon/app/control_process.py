@@ -1,0 +1,222 @@
+"""The control process: desired state, controllers, admin API; compiles snapshots for gateways.
+
+`python -m andon.app.control_process --home DIR [--file FACTORY …]`. The files are applied on the first start of a
+home only. Killed, it leaves gateways and replicas serving; asked to end (SIGTERM), it stops the replicas it started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from andon import __version__
+from andon.app.api import ADMIN_GRANTS, GATEWAY_GRANTS, build_routes
+from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
+from andon.app.compiling import Compiler
+from andon.app.home import Home
+from andon.app.kinds import catalogue
+from andon.app.noticing import NoticingStore
+from andon.app.publishing import Publisher
+from andon.app.services import Services
+from andon.app.settings import Settings, load_settings
+from andon.control.documents import Source, parse_sources
+from andon.control.driver import Driver
+from andon.control.factory import Factory
+from andon.control.turn import Terms
+from andon.kernel.clock import SystemClock
+from andon.kernel.errors import AndonError
+from andon.kernel.ids import Ids
+from andon.kernel.random import SystemRandom
+from andon.kernel.reports import Report
+from andon.ledger.disk import FileDisk
+from andon.lifecycle.endpoints.controller import EndpointController
+from andon.lifecycle.rollouts.reports import RolloutReports
+from andon.lifecycle.rollouts.service import RolloutService
+from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.security.identity.service import Keys
+from andon.serving.deployments.controller import DeploymentController, SweepController
+from andon.serving.executors.local import LocalExecutor
+from andon.serving.executors.port import stop_all
+from andon.serving.providers.controller import ProviderController
+from andon.store.runner import ThreadRunner
+from andon.store.sql import open_store
+from andon.web.application import Surroundings, build_application
+from andon.web.authentication import Authenticator, Credential, keyed_digest
+from andon.web.routes import Principal
+from andon.wire.client import Client
+
+REPLICA_GRACE_S = 5.0
+
+_logger = structlog.get_logger("andon.control")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process stops its parts in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+
+class ControlProcess:
+    """Everything that one control process is made of."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home = home
+        self._settings = settings
+        self._clock = SystemClock()
+        self._random = SystemRandom()
+        self._runner = ThreadRunner(2)
+
+    async def run(self, files: Sequence[Path], stopping: asyncio.Event) -> None:
+        """Work until `stopping`; the replicas are stopped at the end, because somebody asked for the end."""
+        home, clock = self._home, self._clock
+        raw = await open_store(self._settings.database_url or home.database_url(), clock, random=self._random)
+        store = NoticingStore(raw)
+        client = Client(clock)
+        executor = LocalExecutor(home.state, clock, client)
+        controllers = (
+            EndpointController(store, clock),
+            DeploymentController(store, executor, clock, home.root),
+            SweepController(store, executor),
+            ProviderController(store, client, clock),
+        )
+        owner = f"control-{os.getpid()}-{self._random.bits(32):08x}"
+        driver = Driver(store, clock, self._random, controllers, Terms(owner=owner))
+        compiler = Compiler(
+            home.root.name, self._settings.gateways, allow_anonymous=self._settings.allow_anonymous
+        )
+        reports = RolloutReports(store, clock)
+
+        async def receive(batch: Sequence[Report], gateway: str) -> None:
+            await reports.receive(batch)
+
+        publisher = Publisher(raw, clock, compiler.compile, receive)
+        store.listeners += [publisher.signal, driver.signal]
+        factory = Factory(store, catalogue(), driver.signal)
+        try:
+            await self._bootstrap(factory, files)
+            await publisher.refresh()
+            tasks = [asyncio.create_task(driver.run()), asyncio.create_task(publisher.run())]
+            server = self._server(self._services(store, factory, publisher, driver))
+            tasks.append(asyncio.create_task(server.serve()))
+            await self._until(stopping, tasks)
+            driver.stop()
+            server.should_exit = True
+            await asyncio.wait(tasks[2:], timeout=2)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await stop_all(executor, clock, REPLICA_GRACE_S)
+        finally:
+            await client.close()
+            await store.close()
+            self._runner.close()
+
+    async def _until(self, stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Return when the end is asked for; a loop that ends by itself is a bug and ends the process."""
+        asked = asyncio.create_task(stopping.wait())
+        waited: set[asyncio.Task[Any]] = {asked, *tasks}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def _bootstrap(self, factory: Factory, files: Sequence[Path]) -> None:
+        """Apply the factory files of a home that has no revision yet."""
+        if not files or await factory.revisions(limit=1):
+            return
+        sources = [Source(file=str(path), text=path.read_text()) for path in files]
+        plan = await factory.plan(parse_sources(sources, factory.catalogue))
+        revision = await factory.apply(plan, author="andon up", message="first start")
+        _logger.info("applied", revision=revision.number, files=[str(path) for path in files])
+
+    def _services(
+        self, store: NoticingStore, factory: Factory, publisher: Publisher, driver: Driver
+    ) -> Services:
+        pepper = load_or_create_pepper(self._home.pepper, self._random)
+        keys = Keys(store, self._clock, self._random, pepper, changed=publisher.signal)
+        return Services(
+            clock=self._clock,
+            runner=self._runner,
+            factory=factory,
+            rollouts=RolloutVerbs(RolloutService(store, self._clock)),
+            keys=KeyVerbs(keys),
+            ledger=LedgerVerbs(FileDisk(self._home.ledger), self._clock, ThreadRunner(1)),
+            gateways=publisher,
+            health=ControlHealth(publisher, lambda: driver.counts.bugs),
+        )
+
+    def _server(self, services: Services) -> uvicorn.Server:
+        pepper = load_or_create_pepper(self._home.pepper, self._random)
+        credentials = tuple(
+            Credential(
+                principal=Principal(name=name, grants=grants),
+                digest=keyed_digest(load_or_create_key(path, self._random), pepper),
+            )
+            for name, grants, path in (
+                ("admin", ADMIN_GRANTS, self._home.admin_key),
+                ("gateway", GATEWAY_GRANTS, self._home.gateway_key),
+            )
+        )
+        application = build_application(
+            build_routes(services),
+            Surroundings(
+                authenticator=Authenticator(credentials, pepper),
+                clock=self._clock,
+                ids=Ids(self._clock, self._random),
+                version=__version__,
+            ),
+        )
+        config = uvicorn.Config(
+            application,
+            host=self._settings.control_host,
+            port=self._settings.control_port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        return _Server(config)
+
+
+async def _main(process: ControlProcess, files: Sequence[Path]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await process.run(files, stopping)
+
+
+def main() -> None:
+    """The command line of the process."""
+    parser = argparse.ArgumentParser(prog="andon control")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--file", type=Path, action="append", default=[])
+    options = parser.parse_args()
+    home = Home(options.home)
+    try:
+        home.create()
+        process = ControlProcess(home, load_settings(home.root, os.environ))
+        with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already
+            uvloop.run(_main(process, options.file))
+    except (AndonError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

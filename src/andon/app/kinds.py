@@ -1,0 +1,31 @@
+"""Every kind of resource, in order of dependency: what is named first is created first and deleted last.
+
+The one list from which factory files, `plan`, the API, the reference and the JSON Schemas are made.
+"""
+
+from __future__ import annotations
+
+from andon.control.catalogue import Catalogue
+from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
+from andon.security.identity.model import API_KEY, TEAM
+from andon.security.limits.model import LIMIT
+from andon.serving.deployments.model import DEPLOYMENT_KIND
+from andon.serving.models.kinds import MODEL_KIND, MODEL_VERSION_KIND
+from andon.serving.providers.rules import PROVIDER_KIND
+
+
+def catalogue() -> Catalogue:
+    """The kinds of this version of Andon."""
+    return Catalogue(
+        (
+            TEAM,
+            API_KEY,
+            PROVIDER_KIND,
+            MODEL_KIND,
+            MODEL_VERSION_KIND,
+            DEPLOYMENT_KIND,
+            ENDPOINT_KIND,
+            ROLLOUT_KIND,
+            LIMIT,
+        )
+    )
