@@ -194,14 +194,13 @@ class RolloutStage:
         watch = line.watch
         if entry is not None and (entry.rollout is None or entry.rollout.id != watch.entry.id):
             return  # admitted before this rollout began
-        if exchange.release.id == watch.entry.canary:
-            canary = True
-        elif exchange.release.id == watch.entry.stable:
-            canary = False
-        else:
+        placed: Placed | None = exchange.bets
+        canary = exchange.release.id == watch.entry.canary
+        if not canary and exchange.release.id != watch.entry.stable:
+            if placed is not None:  # the path or a fallback chose otherwise after the draw
+                watch.settle(placed, False, False, None)
             return
         self._count(exchange, watch, canary)
-        placed: Placed | None = exchange.bets
         if placed is not None:
             exchange.bets = None
             self._observe(exchange, watch, placed)
