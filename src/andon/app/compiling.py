@@ -10,8 +10,8 @@ import msgspec
 from andon.kernel.deployments import DEPLOYMENT, DeploymentStatus
 from andon.kernel.snapshot import LimitEntry, Signature, Snapshot, TargetEntry
 from andon.lifecycle.endpoints.compilation import compile_endpoint
-from andon.lifecycle.endpoints.model import ReleaseSpec
 from andon.lifecycle.endpoints.repository import ENDPOINT, load_facts
+from andon.lifecycle.rollouts.strategy import ReleaseSpec
 from andon.security.identity.service import key_entries
 from andon.security.limits.model import LIMIT, limit_entry
 from andon.serving.models.model import MODEL_VERSION, ModelVersionSpec, signature_of
