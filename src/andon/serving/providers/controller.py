@@ -74,15 +74,13 @@ class ProviderController:
         )
 
     async def _problem(self, name: str, spec: ProviderSpec) -> str:
-        target = TargetEntry(
-            id=f"health-{name}", url=spec.url.rstrip("/") + spec.health.path, protocol=spec.protocol
-        )
+        target = TargetEntry(id=f"health-{name}", url=spec.url.rstrip("/"), protocol=spec.protocol)
         timeout_s = spec.health.timeout_s
         try:
             answer = await self._upstream.send(
                 target,
                 b"GET",
-                b"",
+                spec.health.path.encode(),
                 (),
                 b"",
                 connect_timeout_s=timeout_s,

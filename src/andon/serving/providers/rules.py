@@ -16,6 +16,7 @@ from andon.serving.providers.model import PROVIDER, ProviderSpec, ProviderStatus
 from andon.store.model import Record
 
 _REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)?")
+_PATH = re.compile(r"(/[!-~]*)?")
 
 
 def check_provider(spec: Any, record: Record, world: World) -> list[Problem]:
@@ -31,8 +32,10 @@ def check_provider(spec: Any, record: Record, world: World) -> list[Problem]:
                 hint="Write env:NAME or file:PATH.",
             )
         )
-    if spec.health.path and not spec.health.path.startswith("/"):
-        problems.append(Problem(path="spec.health.path", message="A path begins with '/'."))
+    if not _PATH.fullmatch(spec.health.path):
+        problems.append(
+            Problem(path="spec.health.path", message="A path begins with '/' and has no blanks in it.")
+        )
     if spec.health.timeout_s > spec.health.period_s:
         problems.append(
             Problem(path="spec.health.timeoutS", message="A check must end before the next one begins.")

@@ -105,7 +105,7 @@ class ReplicaApplication:
     def _look(self, method: bytes, path: bytes) -> tuple[int, bytes]:
         """Health and metadata."""
         if method not in (b"GET", b"HEAD"):
-            raise Refused("not_found", f"Nothing here takes {method.decode('latin-1')}.", status=404)
+            raise self._not_found(path)
         if path == b"/v2/health/live":
             return 200, b'{"live":true}'
         if path == b"/v2/health/ready":
@@ -119,9 +119,12 @@ class ReplicaApplication:
             )
         if path in self._model_paths:
             return 200, _encode(self._metadata())
-        raise Refused(
+        raise self._not_found(path)
+
+    def _not_found(self, path: bytes) -> Refused:
+        return Refused(
             "not_found",
-            f"There is nothing at {path.decode('latin-1')}; this replica serves "
+            f"There is nothing to do this at {path.decode('latin-1')}; this replica serves "
             f"model '{self._model}' version '{self._version}'.",
             status=404,
         )
@@ -216,6 +219,8 @@ class ReplicaApplication:
         tail: list[bytes] = []
         for name, is_binary in wanted:
             array = outputs.get(name)
+            if array is None and not self._outputs:
+                raise Refused("tensor_unknown", f"The model has no output '{name}'.", param=name)
             if array is None:
                 raise AndonError("model_failed", f"Model '{self._model}' did not give its output '{name}'.")
             declared = self._wide.get(name)
