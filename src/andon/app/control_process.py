@@ -25,6 +25,7 @@ from andon.app.api import ADMIN_GRANTS, GATEWAY_GRANTS, build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.compiling import Compiler
 from andon.app.home import Home
+from andon.app.journals import set_up
 from andon.app.kinds import catalogue
 from andon.app.noticing import NoticingStore
 from andon.app.publishing import Publisher
@@ -210,7 +211,9 @@ def main() -> None:
     home = Home(options.home)
     try:
         home.create()
-        process = ControlProcess(home, load_settings(home.root, os.environ))
+        settings = load_settings(home.root, os.environ)
+        set_up("control", settings.log_level)
+        process = ControlProcess(home, settings)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already
             uvloop.run(_main(process, options.file))
     except (AndonError, OSError) as error:

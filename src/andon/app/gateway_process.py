@@ -20,6 +20,7 @@ import uvloop
 
 from andon.app.chain import build_chain
 from andon.app.home import Home
+from andon.app.journals import set_up
 from andon.app.settings import Settings, load_settings
 from andon.gateway.admin import Admin
 from andon.gateway.gateway import Gateway, Parts
@@ -167,6 +168,7 @@ def main() -> None:
     try:
         home.create()
         settings = load_settings(home.root, os.environ)
+        set_up("gateway", settings.log_level)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has drained already
             uvloop.run(_main(home, settings))
     except (AndonError, OSError) as error:
