@@ -115,7 +115,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.waiter = loop.create_future()
         now = loop.time()
         call.deadline_at = now + remaining_s
-        first_s = call.first_byte_s
+        # The first look comes early enough for whichever time-out is the shortest: silence after a first byte too.
+        first_s = call.first_byte_s if call.first_byte_s < call.idle_s else call.idle_s
         self.timer = loop.call_later(first_s if first_s < remaining_s else remaining_s, self._expire)
         self.last_at = now
         if len(call.body) < _COPY_BYTES_MAX:
@@ -169,7 +170,11 @@ class UpstreamConnection(asyncio.Protocol):
         if now >= call.deadline_at:
             self.fail("upstream_timeout", "The upstream did not answer within the request's deadline.", 504)
         elif not self.started:
-            self.fail("upstream_timeout", "The upstream sent nothing within the first-byte time-out.", 504)
+            first_at = self.last_at + call.first_byte_s
+            if now >= first_at:
+                self.fail("upstream_timeout", "The upstream sent nothing within the first-byte time-out.", 504)
+            else:
+                self.timer = self.loop.call_at(min(first_at, call.deadline_at), self._expire)
         else:
             drains = self.waiter.done()  # the client is slow, not the upstream
             quiet_at = (now if drains else self.last_at) + call.idle_s
