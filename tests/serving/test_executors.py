@@ -50,7 +50,7 @@ def run_local(case: Case, home: Path, spec: ReplicaSpec) -> None:
     async def main() -> None:
         clock = SystemClock()
         client = Client(clock)
-        executor = LocalExecutor(home, clock, client)
+        executor = LocalExecutor(home, clock, client, os.environ)
         try:
             await case(executor, clock, spec)
         finally:

@@ -60,7 +60,7 @@ def test_versions_that_could_not_be_served_are_refused(spec: dict[str, Any], pat
 def test_everything_that_matters_changes_the_fingerprint() -> None:
     base = ModelVersionSpec(model="credit", version="1", source="m")
     prints = {
-        template_of("credit-1", msgspec.structs.replace(base, **change), Path("/root")).fingerprint
+        template_of("credit-1", msgspec.structs.replace(base, **change), Path("/factory")).fingerprint
         for change in (
             {},
             {"source": "n"},
@@ -70,7 +70,7 @@ def test_everything_that_matters_changes_the_fingerprint() -> None:
         )
     }
     assert len(prints) == 5
-    assert template_of("credit-1", base, Path("/root")).source == "/root/m"
+    assert template_of("credit-1", base, Path("/factory")).source == "/factory/m"
 
 
 def provider_problems(**spec: Any) -> list[str]:

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -37,7 +37,7 @@ _MISSES_MAX = 3  # probes in a row that a ready replica may miss before it count
 _UNWRITTEN_S = 10.0  # for a process to write its pid file; after that it was never started
 _SAME_START_S = 2.0  # start times are computed from ticks since boot and move a little with the clock
 
-# What a replica inherits of the environment: enough to run Python, no secrets of control.
+# What a replica inherits of the environment that `app` hands down: enough to run Python, no secrets of control.
 _INHERITED = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV",
     "LD_LIBRARY_PATH", "SYSTEMROOT", "SSL_CERT_FILE",
@@ -78,11 +78,15 @@ class _Health:
 class LocalExecutor:
     """Replicas as processes below one `.andon` folder: sockets and files in `run/`, output in `logs/replicas/`."""
 
-    def __init__(self, home: Path, clock: Clock, upstream: Probes) -> None:
+    def __init__(
+        self, home: Path, clock: Clock, upstream: Probes, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._run = home / "run" / "replicas"
         self._logs = home / "logs" / "replicas"
         self._clock = clock
         self._upstream = upstream
+        given = environment or {}
+        self._environment = {name: given[name] for name in _INHERITED if name in given}
         self._children: dict[
             str, subprocess.Popen[bytes]
         ] = {}  # of this life; as many as there are launch files
@@ -126,7 +130,7 @@ class LocalExecutor:
                     stdout=output,
                     stderr=output,
                     cwd=self._run,
-                    env=_environment(spec),
+                    env=_environment(spec, self._environment),
                     start_new_session=True,
                 )
         except OSError:
@@ -293,15 +297,14 @@ def _probe_id(id_: str) -> str:
     return f"probe-{id_}"
 
 
-def _environment(spec: ReplicaSpec) -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+def _environment(spec: ReplicaSpec, inherited: Mapping[str, str]) -> dict[str, str]:
     # The replica runs the very code that starts it, wherever this was imported from.
-    inherited["PYTHONPATH"] = os.pathsep.join(
+    source = os.pathsep.join(
         filter(None, (str(Path(andon.__file__).parent.parent), inherited.get("PYTHONPATH")))
     )
     threads = str(spec.cpu_threads)
     bounds = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    return {**inherited, **bounds, "PYTHONUNBUFFERED": "1", **spec.env}
+    return {**inherited, **bounds, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1", **spec.env}
 
 
 def _process(pid: Pid) -> psutil.Process | None:

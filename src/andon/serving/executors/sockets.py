@@ -24,8 +24,7 @@ def socket_path(run: Path, id_: str) -> Path:
     path = run / f"{id_}.sock"
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         return path
-    root = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder = root / f"andon-{os.getuid()}-{_short(str(run))}"
+    folder = Path(tempfile.gettempdir()) / f"andon-{os.getuid()}-{_short(str(run))}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
