@@ -1,6 +1,6 @@
 """Kill -9 under load, again and again: is every answered request in the ledger, exactly once?
 
-Clients keep requests in flight; the server is killed at a random moment and started again on the same folder.
+Clients keep requests in flight; the gateway is killed at a random moment and started again on the same home.
 Acknowledged: the client holds the whole answer with its `x-request-id`. Lost: no final outcome row has that id.
 Duplicated: more than one has. This is the death of a process, not of a machine: what a power loss takes is proven on
 the simulated disk (`tests/ledger/test_recovery.py`), which loses whatever was not synced.
@@ -23,12 +23,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from andon.app.home import Home
 from andon.ledger.disk import FileDisk
 from andon.ledger.reader import read
 from andon.ledger.row import Outcome
 from andon.ledger.scan import Damage
 from andon.ledger.segment import parse_name
-from benchmarks.harness import QUICK, ROOT, free_port
+from benchmarks.factory import ENDPOINT, KEY_HEADER, make_home, start_gateway
+from benchmarks.harness import LOAD_CORE, QUICK, ROOT, free_port, running
 
 KILLS = 50 if QUICK else 100
 CLIENTS = 16
@@ -36,7 +38,8 @@ LIFE_S = (0.02, 0.35) if QUICK else (0.02, 0.8)  # of the server, from its first
 START_S_MAX = 20.0
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(2**31)
 REQUEST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: crash\r\ncontent-type: application/json\r\n"
-BODY = b'{"model":"echo","messages":[{"role":"user","content":"which spindle is due?"}]}'
+AUTHORIZATION = b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in KEY_HEADER.items())
+BODY = b'{"model":"%b","messages":[{"role":"user","content":"which spindle is due?"}]}' % ENDPOINT.encode()
 
 
 @dataclass
@@ -49,14 +52,8 @@ class Tally:
 
 
 def start_server_under_test(home: Path, port: int) -> subprocess.Popen[bytes]:
-    """The one place that says what is killed: a process that serves HTTP on `port` and keeps its log below `home`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.crash_server", str(port), str(home / "ledger")],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+    """The one place that says what is killed: a gateway that serves HTTP on `port` and keeps its log below `home`."""
+    return start_gateway(Home(home), port)
 
 
 async def client(port: int, tally: Tally, extra_headers: bytes = b"") -> None:
@@ -102,7 +99,7 @@ async def live_and_die(home: Path, life_s: float, tally: Tally) -> None:
     process = start_server_under_test(home, port)
     try:
         await wait_for_port(process, port)
-        clients = [asyncio.create_task(client(port, tally)) for _ in range(CLIENTS)]
+        clients = [asyncio.create_task(client(port, tally, AUTHORIZATION)) for _ in range(CLIENTS)]
         await asyncio.sleep(life_s)
         process.send_signal(signal.SIGKILL)
         await asyncio.wait(clients)
@@ -120,18 +117,25 @@ def final_outcomes(home: Path, damages: list[Damage]) -> Iterator[str]:
                 yield entry.row.id
 
 
-async def main() -> None:
+async def live(home: Path, tally: Tally) -> None:
+    """All lives, one after the other, on one home."""
+    chance = random.Random(SEED)
+    for number in range(1, KILLS + 1):
+        await live_and_die(home, chance.uniform(*LIFE_S), tally)
+        if number % 10 == 0:
+            print(f"{number:>4} kills {len(tally.acknowledged):>8} acknowledged {tally.broken:>5} cut off")
+
+
+def main() -> None:
     """Run all lives, then compare what clients were told with what the ledger remembers."""
-    chance, tally, damages = random.Random(SEED), Tally(), list[Damage]()
+    tally, damages = Tally(), list[Damage]()
     with tempfile.TemporaryDirectory(prefix="andon-crash-") as name:
-        home = Path(name)
+        home, upstream = Path(name), free_port()
+        make_home(home, upstream, "acknowledged")
         started = time.perf_counter()
-        for number in range(1, KILLS + 1):
-            await live_and_die(home, chance.uniform(*LIFE_S), tally)
-            if number % 10 == 0:
-                print(
-                    f"{number:>4} kills {len(tally.acknowledged):>8} acknowledged {tally.broken:>5} cut off"
-                )
+        stub = [sys.executable, "-m", "benchmarks.stub", str(upstream)]
+        with running(stub, upstream, core=LOAD_CORE, cwd=ROOT):
+            asyncio.run(live(home, tally))
         counts = collections.Counter(final_outcomes(home, damages))
         lost = sum(1 for id_ in tally.acknowledged if id_ not in counts)
         duplicated = sum(1 for count in counts.values() if count > 1)
@@ -151,4 +155,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

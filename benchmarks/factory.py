@@ -22,6 +22,7 @@ from andon.gateway.snapshots import Holder
 from andon.kernel.clock import SystemClock
 from andon.kernel.random import SeededRandom, SystemRandom
 from andon.kernel.snapshot import (
+    Arm,
     Durability,
     EndpointEntry,
     KeyEntry,
@@ -52,7 +53,7 @@ def snapshot(upstream: int, durability: Durability, digest: str) -> Snapshot:
     def release(version: int, weight: int) -> ReleaseEntry:
         url = f"http://127.0.0.1:{upstream}"
         target = TargetEntry(id=f"{ENDPOINT}-{version}", url=url, protocol="openai")
-        arm = "stable" if version == 1 else "canary"
+        arm: Arm = "stable" if version == 1 else "canary"
         return ReleaseEntry(id=f"{ENDPOINT}@{version}", arm=arm, weight=weight, targets=(target,))
 
     rollout = RolloutEntry(
