@@ -5,14 +5,49 @@ Made by `gateway/gateway` for each admitted exchange; rows and heads are written
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 from andon.gateway.targets import ReleaseTargets
+from andon.kernel.errors import AndonError
 from andon.kernel.exchange import Exchange
-from andon.wire.model import Reply
+from andon.kernel.ports import Body
+from andon.wire.model import Header, Reply
 
-if TYPE_CHECKING:
-    from andon.gateway.streams import Stream
+
+class Sink(Body, Protocol):
+    """Where one attempt's streamed answer arrives."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes  # of an answer that is no stream
+    done: bool  # the whole answer has come
+
+    def check_end(self) -> None:
+        """Raises `Transient` if the answer ended before it was whole."""
+        ...
+
+
+class Outflow(Protocol):
+    """The client's side of a streamed exchange; `gateway/streams` makes it."""
+
+    committed: bool  # the client has begun to receive
+
+    def sink(self) -> Sink:
+        """Where the next attempt's answer goes."""
+        ...
+
+    def count_usage(self) -> None:
+        """Put token counts on the exchange."""
+        ...
+
+    def finish(self) -> None:
+        """Let the client have the end."""
+        ...
+
+    def cut(self, error: AndonError) -> None:
+        """Tell the client that this is not the whole answer."""
+        ...
 
 
 class Course:
@@ -35,7 +70,7 @@ class Course:
         self.reply = reply
         self.assigned = assigned  # what the chain chose: what gates judge
         self.served = assigned  # what the last attempt went to: differs after a fallback
-        self.stream: Stream | None = None
+        self.stream: Outflow | None = None
         self.lasting = False  # the assigned release failed in a way that a later success does not undo
         self.upstream_s = 0.0  # spent in all attempts
         self.response_bytes = 0

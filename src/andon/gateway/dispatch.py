@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from andon.gateway.course import Course
+from andon.gateway.course import Course, Sink
 from andon.gateway.dialects import oip, openai
 from andon.gateway.meters import Meters
 from andon.gateway.recording import Recorder
@@ -25,7 +25,6 @@ from andon.gateway.retries import (
     with_status,
 )
 from andon.gateway.settings import GatewaySettings
-from andon.gateway.streams import StreamSink
 from andon.gateway.targets import ReleaseTargets, Target, Targets, pick
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
@@ -172,7 +171,7 @@ class Dispatcher:
             x.upstream_ended_at = self._now()
             course.upstream_s += x.upstream_ended_at - x.upstream_started_at
 
-    def _whole(self, course: Course, answer: Answer, sink: StreamSink | None) -> Answer:
+    def _whole(self, course: Course, answer: Answer, sink: Sink | None) -> Answer:
         """The answer, checked to be one; raises `Transient` upstream_malformed or upstream_reset."""
         if sink is not None:
             if sink.status != 200:

@@ -6,19 +6,17 @@ held back until the outcome is recorded; a stream that ends without it ends in a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from andon.gateway.course import Course
 from andon.gateway.dialects import openai
 from andon.gateway.dialects.sse import DONE, EventSplitter, data_of
-from andon.gateway.egress import head
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Transient
-from andon.kernel.exchange import UsageSource
-from andon.wire.model import Header
+from andon.kernel.exchange import Exchange, UsageSource
+from andon.wire.model import Header, Reply
 
 _NULL_USAGE = (b',"usage":null', b', "usage": null')
 
@@ -26,35 +24,54 @@ _NULL_USAGE = (b',"usage":null', b', "usage": null')
 class Stream:
     """The client's side of one streamed exchange, over all its attempts."""
 
-    __slots__ = ("_clock", "_course", "_settings", "committed", "deltas", "usage")
+    __slots__ = (
+        "_clock",
+        "_exchange",
+        "_opening",
+        "_reply",
+        "_settings",
+        "committed",
+        "deltas",
+        "sent_bytes",
+        "usage",
+    )
 
-    def __init__(self, course: Course, clock: Clock, settings: GatewaySettings) -> None:
-        self._course = course
+    def __init__(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        opening: Callable[[], bytes],
+        clock: Clock,
+        settings: GatewaySettings,
+    ) -> None:
+        self._exchange = exchange
+        self._reply = reply
+        self._opening = opening  # the head's lines: asked for once, at the commit
         self._clock = clock
         self._settings = settings
         self.committed = False
+        self.sent_bytes = 0
         self.deltas = 0  # events with content: an estimate of tokens when no usage comes
         self.usage: openai.Usage | None = None
 
     def sink(self) -> StreamSink:
         """Where the next attempt's answer goes."""
-        return StreamSink(self, self._course.exchange.wants_usage, self._settings)
+        return StreamSink(self, self._exchange.wants_usage, self._settings)
 
     def forward(self, events: bytes) -> None:
         """Pass complete events on; the first ones commit the answer."""
-        course = self._course
         if not self.committed:
             self._commit()
-        course.response_bytes += len(events)
-        course.reply.write(events)
+        self.sent_bytes += len(events)
+        self._reply.write(events)
 
     async def writable(self) -> None:
         """Back-pressure from the client; raises ConnectionResetError when it has left."""
-        await self._course.reply.writable()
+        await self._reply.writable()
 
     def count_usage(self) -> None:
         """Put token counts on the exchange: the provider's, else an estimate of what was sent."""
-        x, usage = self._course.exchange, self.usage
+        x, usage = self._exchange, self.usage
         if usage is not None and usage.completion_tokens is not None:
             x.input_tokens, x.output_tokens = usage.prompt_tokens, usage.completion_tokens
             x.usage_source = UsageSource.PROVIDER
@@ -65,23 +82,20 @@ class Stream:
         """The outcome is recorded: let the client have the end."""
         if not self.committed:
             self._commit()
-        self._course.reply.write(b"data: [DONE]\n\n")
-        self._course.reply.end()
+        self._reply.write(b"data: [DONE]\n\n")
+        self._reply.end()
 
     def cut(self, error: AndonError) -> None:
         """Tell the client that this is not the whole answer, and close so that it cannot be taken for it."""
-        self._course.reply.write(b"data: %b\n\n" % openai.error_body(error))
-        self._course.reply.abort()
+        self._reply.write(b"data: %b\n\n" % openai.error_body(error))
+        self._reply.abort()
 
     def _commit(self) -> None:
-        course = self._course
-        x = course.exchange
         self.committed = True
-        x.first_byte_at = self._clock.monotonic()
-        # What this and earlier attempts took upstream is not the gateway's own time.
-        added_s = x.upstream_started_at - x.started_at - course.upstream_s
-        lines = head(course, b"text/event-stream; charset=utf-8", max(0.0, added_s))
-        course.reply.start(200, lines + b"cache-control: no-cache\r\nx-accel-buffering: no\r\n")
+        self._exchange.first_byte_at = self._clock.monotonic()
+        self._reply.start(
+            200, self._opening() + b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+        )
 
 
 class StreamSink:
