@@ -7,9 +7,12 @@ from math import log
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from andon.kernel.random import SeededRandom
+from andon.kernel.snapshot import GateEntry
 from andon.lifecycle.rollouts.evidence import Evidence, factors, nearest_null
+from andon.lifecycle.rollouts.gates import LatencyGate
 
 shares = st.floats(0.001, 0.999)
 rates = st.floats(0.0, 1.0)
@@ -123,3 +126,15 @@ def test_a_written_state_goes_on_where_it_stopped() -> None:
         see(second, canary, bad, 0.2)
     assert second.state().canary == whole.state().canary
     assert second.log_value == pytest.approx(whole.log_value, abs=2.0)
+
+
+def test_a_difference_within_the_slack_is_never_held_against_the_canary() -> None:
+    entry = GateEntry(name="latency", metric="latency", alpha=0.002, margin=1.25, slack_ms=2.0)
+    lax, strict = LatencyGate(entry), LatencyGate(structs.replace(entry, slack_ms=0.0))
+    for turn in range(4000):
+        canary = turn % 10 == 0
+        latency_s = 0.0009 if canary else 0.0004 + (turn % 7) * 1e-5
+        for gate in (lax, strict):
+            gate.observe(gate.place(canary, 0.1), canary, False, latency_s)
+    assert lax.log_value < lax.bar
+    assert strict.log_value > strict.bar

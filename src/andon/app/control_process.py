@@ -34,6 +34,7 @@ from andon.app.settings import Settings, load_settings
 from andon.control.documents import Source, parse_sources
 from andon.control.driver import Driver
 from andon.control.factory import Factory
+from andon.control.retention import Limits, Retention
 from andon.control.turn import Terms
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError
@@ -93,6 +94,7 @@ class ControlProcess:
             DeploymentController(store, executor, clock, home.root),
             SweepController(store, executor),
             ProviderController(store, client, clock),
+            Retention(raw, clock, Limits()),
         )
         owner = f"control-{os.getpid()}-{self._random.bits(32):08x}"
         driver = Driver(store, clock, self._random, controllers, Terms(owner=owner))

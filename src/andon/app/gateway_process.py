@@ -25,22 +25,26 @@ from andon.app.settings import Settings, load_settings
 from andon.gateway.admin import Admin
 from andon.gateway.gateway import Gateway, Parts
 from andon.gateway.health import HealthLoop
-from andon.gateway.link import Link, ReportQueue
+from andon.gateway.link import CONTROL, Link, ReportQueue
 from andon.gateway.meters import Meters
 from andon.gateway.settings import GatewaySettings
 from andon.gateway.snapshots import Holder
-from andon.kernel.clock import SystemClock
+from andon.kernel.clock import Clock, SystemClock
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
+from andon.kernel.snapshot import Snapshot
 from andon.ledger.disk import FileDisk
 from andon.ledger.folder import open_log
 from andon.ledger.log import Log
 from andon.ledger.thread import WorkThread
+from andon.lifecycle.rollouts.stage import RolloutStage
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
 from andon.wire.client import Client
 from andon.wire.limits import ServerLimits
 from andon.wire.server import Server
+
+PROGRESS_S = 1.0
 
 _logger = structlog.get_logger("andon.gateway")
 
@@ -57,6 +61,16 @@ def read_credential(reference: str) -> str:
             hint="Set the environment variable of the gateway, or make the file readable to it.",
         ) from error
     return value.strip()
+
+
+def reached(snapshot: Snapshot) -> frozenset[str]:
+    """The targets of a snapshot, and control: every other connection can be let go."""
+    return frozenset(
+        target.id
+        for endpoint in snapshot.endpoints
+        for release in endpoint.releases
+        for target in release.targets
+    ) | {CONTROL}
 
 
 async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None:
@@ -121,6 +135,7 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     gateway = Gateway(stages, parts, bounds)
     wiring.log.crowd = lambda: gateway.meters.in_flight
     holder = Holder(gateway.adopters, FileDisk(home.snapshots), "", wiring.thread, gateway.meters)
+    holder.on_adopted = lambda snapshot: wiring.client.keep_targets(reached(snapshot))
     await holder.load()
     link = Link(
         f"http://{settings.control_host}:{settings.control_port}",
@@ -141,7 +156,12 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     # What was built so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    loops = [asyncio.ensure_future(link.run()), asyncio.ensure_future(health.run())]
+    rollouts = next(stage for stage in stages if isinstance(stage, RolloutStage))
+    loops = [
+        asyncio.ensure_future(link.run()),
+        asyncio.ensure_future(health.run()),
+        asyncio.ensure_future(tell_progress(rollouts, clock)),
+    ]
     try:
         await stopping.wait()
         await gateway.drain(data)
@@ -150,6 +170,13 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await admin.drain(0.5)
+
+
+async def tell_progress(rollouts: RolloutStage, clock: Clock) -> None:
+    """Report how rollouts stand each second, silence included, until cancelled."""
+    while True:
+        await clock.sleep(PROGRESS_S)
+        rollouts.tick()
 
 
 async def _main(home: Home, settings: Settings) -> None:

@@ -92,6 +92,7 @@ class GateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_breach: Literal["abort", "pause", "warn"] = "abort"
     on_missing_data: Literal["hold", "abort", "promote"] = "hold"
     quantiles: tuple[float, ...] = (0.5, 0.95)  # latency only
+    slack_ms: float = 0.0  # latency only: a difference up to this never counts, whatever the ratio
 
 
 class PinEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

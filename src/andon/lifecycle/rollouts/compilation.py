@@ -36,6 +36,7 @@ def gate_entries(strategy: StrategySpec, gateways: int) -> tuple[GateEntry, ...]
                 on_breach=gate.on_breach,
                 on_missing_data=gate.on_missing_data,
                 quantiles=gate.quantiles,
+                slack_ms=gate.slack_ms if gate.metric == "latency" else 0.0,
             )
         )
     return tuple(entries)

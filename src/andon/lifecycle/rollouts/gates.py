@@ -108,9 +108,10 @@ class LatencyGate:
     """Is the canary slower than `margin` times the stable arm, at any of the quantiles?
 
     For each quantile the cut-off is the stable arm's own quantile when the request is admitted, so it depends on the
-    past only; a stable request is bad above it, a canary one above margin times it. If the canary is at most `margin`
-    times slower at that point, it is bad no more often, which is the null hypothesis of `Evidence`. The evidence of the
-    quantiles is averaged: a mean of supermartingales is one. For `decrease`, faster is what breaches.
+    past only; a stable request is bad above it, a canary one above margin times it and `slack_ms` beyond it. If the
+    canary is at most `margin` times (or `slack_ms`) slower at that point, it is bad no more often, which is the null
+    hypothesis of `Evidence`. The evidence of the quantiles is averaged: a mean of supermartingales is one. For
+    `decrease`, faster is what breaches.
     """
 
     def __init__(self, entry: GateEntry) -> None:
@@ -128,6 +129,7 @@ class LatencyGate:
             for share in entry.quantiles
         ]
         self._ratio = 1.0 / entry.margin if self._falling else entry.margin
+        self._slack_s = entry.slack_ms / 1e3
 
     def place(self, canary: bool, share: float) -> Bets:
         """The cut-offs and the bets for a request being admitted; none before the stable arm has been timed."""
@@ -148,8 +150,12 @@ class LatencyGate:
             return
         cuts, tables = bets
         if cuts:
-            scaled = latency_s / self._ratio if canary else latency_s
             falling = self._falling
+            scaled = latency_s
+            if canary and falling:
+                scaled = max(latency_s / self._ratio, latency_s + self._slack_s)
+            elif canary:
+                scaled = min(latency_s / self._ratio, latency_s - self._slack_s)
             for cut, table, evidence in zip(cuts, tables, self._evidence, strict=True):
                 evidence.observe(table, canary, (scaled > cut) is not falling)
         if canary:

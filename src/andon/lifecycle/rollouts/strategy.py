@@ -135,6 +135,14 @@ class GateSpec(Written, frozen=True, kw_only=True):
         tuple[Annotated[float, D(gt=0, lt=1)], ...],
         D(description="Latency only: where to compare.", min_length=1),
     ] = (0.5, 0.95)
+    slack_ms: Annotated[
+        float,
+        D(
+            description="Latency only: milliseconds that never matter, whatever the ratio. A new replica with little "
+            "traffic is slower by cold caches alone.",
+            ge=0,
+        ),
+    ] = 2.0
     alpha_share: Annotated[
         Annotated[float, D(gt=0, le=1)] | None,
         D(description="Share of the strategy's alpha; by default errorRate 4 parts, latency 1."),
