@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.kernel.errors import Transient
@@ -44,6 +44,7 @@ class Model:
 REQUEST = st.tuples(st.integers(1, 6), st.integers(1, 3), st.booleans())  # rows, columns, is bad
 
 
+@settings(deadline=None)
 @given(
     requests=st.lists(REQUEST, max_size=40),
     rows_max=st.integers(1, 8),

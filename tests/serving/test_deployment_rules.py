@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.kernel.random import SeededRandom
@@ -62,6 +62,7 @@ OBSERVED = st.lists(
 CRASHES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.integers(0, 900)), max_size=12)
 
 
+@settings(deadline=None)
 @given(OBSERVED, CRASHES, st.integers(0, 4), st.booleans())
 def test_no_plan_breaks_an_invariant(
     seen: list[tuple[str, str, int, int, bool, bool]],
@@ -199,6 +200,7 @@ def test_without_its_version_a_deployment_keeps_what_it_has() -> None:
     assert status.ready == 1
 
 
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), wanted=st.integers(0, 3))
 def test_left_alone_it_reaches_the_wanted_number(seed: int, wanted: int) -> None:
     """The loop of the driver in short, over imagined replicas that crash, hang at start and are killed."""

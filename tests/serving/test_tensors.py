@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.kernel.errors import Refused
@@ -34,6 +34,7 @@ def values_of(datatype: str) -> st.SearchStrategy[Any]:
     return st.integers(int(limits.min), int(limits.max))
 
 
+@settings(deadline=None)
 @given(
     data=st.data(), datatype=st.sampled_from(JSON_TYPES), rows=st.integers(0, 4), columns=st.integers(1, 3)
 )
@@ -107,6 +108,7 @@ def test_bytes_that_are_no_text_stay_bytes() -> None:
         json_tensor("x", arrays["x"])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.one_of(st.none(), st.integers(0, 250)))
 def test_any_bytes_are_answered_or_refused(raw: bytes, header_length: int | None) -> None:
     try:
@@ -115,6 +117,7 @@ def test_any_bytes_are_answered_or_refused(raw: bytes, header_length: int | None
         assert error.message  # either outcome is right, another exception is not
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 5))
 def test_any_bytes_tensor_is_read_whole_or_refused(raw: bytes, elements: int) -> None:
     head = body(datatype="BYTES", shape=[elements], parameters={"binary_data_size": len(raw)})
