@@ -88,7 +88,7 @@ class ControlProcess:
         raw = await open_store(self._settings.database_url or home.database_url(), clock, random=self._random)
         store = NoticingStore(raw)
         client = Client(clock)
-        executor = LocalExecutor(home.state, clock, client)
+        executor = LocalExecutor(home.state, clock, client, os.environ)
         controllers = (
             EndpointController(store, clock),
             DeploymentController(store, executor, clock, home.root),

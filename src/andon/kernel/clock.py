@@ -35,3 +35,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Give way for `seconds`."""
         await asyncio.sleep(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Block this thread: for programs without an event loop only, never in a process that serves."""
+        time.sleep(seconds)

@@ -2,3 +2,7 @@
 
 Loaded by `andon demo` only; needs the `demo` extra, which trains the models.
 """
+
+from andon.app.demo.story import demo
+
+__all__ = ["demo"]

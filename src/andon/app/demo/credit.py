@@ -81,7 +81,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """One version of the model and what it would cost, measured on rows it has not seen."""
 
     version: str
-    path: Path
+    path: str
     format: str
     note: str
     cost_per_applicant: float | None
@@ -172,7 +172,7 @@ def train_first(folder: Path, train: Applicants, unseen: Applicants) -> Trained:
     cost, accepted = _judge(pipeline, features, 0.5, unseen)
     return Trained(
         version="1",
-        path=folder / "1" / "model.onnx",
+        path=str(folder / "1" / "model.onnx"),
         format="onnx",
         note="logistic regression, declines above one half",
         cost_per_applicant=cost,
@@ -189,7 +189,7 @@ def train_better(folder: Path, train: Applicants, unseen: Applicants) -> Trained
     cost, accepted = _judge(pipeline, FEATURES, threshold, unseen)
     return Trained(
         version="2",
-        path=folder / "2" / "model.onnx",
+        path=str(folder / "2" / "model.onnx"),
         format="onnx",
         note="boosted trees, declines by expected cost (5:1)",
         cost_per_applicant=cost,
@@ -208,7 +208,7 @@ def train_broken(folder: Path, train: Applicants) -> Trained:
     _export(pipeline, FEATURES, 1 / 6, folder / "3" / "model.onnx")
     return Trained(
         version="3",
-        path=folder / "3" / "model.onnx",
+        path=str(folder / "3" / "model.onnx"),
         format="onnx",
         note="trained on a sample: fails on purposes that it has never seen",
         cost_per_applicant=None,
@@ -231,6 +231,11 @@ class Scorer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")), options)
+        kinds = {"tensor(string)": "BYTES", "tensor(int64)": "INT64", "tensor(float)": "FP32"}
+        self.signature = {
+            side: [{"name": one.name, "datatype": kinds[one.type], "shape": [-1, 1]} for one in tensors]
+            for side, tensors in (("inputs", self.session.get_inputs()), ("outputs", self.session.get_outputs()))
+        }
 
     def predict(self, inputs):
         time.sleep(0.015)
@@ -244,10 +249,10 @@ def write_slow(folder: Path, better: Trained) -> Trained:
     target = folder / "4"
     target.mkdir(parents=True, exist_ok=True)
     (target / "scorer.py").write_text(SLOW_SOURCE)
-    (target / "model.onnx").write_bytes(better.path.read_bytes())
+    (target / "model.onnx").write_bytes(Path(better.path).read_bytes())
     return Trained(
         version="4",
-        path=target / "scorer.py",
+        path=str(target / "scorer.py"),
         format="python",
         note="version 2 plus a blocking call to a credit bureau",
         cost_per_applicant=better.cost_per_applicant,
