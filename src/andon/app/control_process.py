@@ -23,34 +23,21 @@ import uvloop
 from andon import __version__
 from andon.app.api import ADMIN_GRANTS, GATEWAY_GRANTS, build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
-from andon.app.compiling import Compiler
+from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
 from andon.app.home import Home
 from andon.app.journals import set_up
-from andon.app.kinds import catalogue
-from andon.app.noticing import NoticingStore
-from andon.app.publishing import Publisher
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
 from andon.control.documents import Source, parse_sources
-from andon.control.driver import Driver
 from andon.control.factory import Factory
-from andon.control.retention import Limits, Retention
-from andon.control.turn import Terms
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
-from andon.kernel.reports import Report
 from andon.ledger.disk import FileDisk
-from andon.lifecycle.endpoints.controller import EndpointController
-from andon.lifecycle.rollouts.reports import RolloutReports
-from andon.lifecycle.rollouts.service import RolloutService
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
-from andon.security.identity.service import Keys
-from andon.serving.deployments.controller import DeploymentController, SweepController
 from andon.serving.executors.local import LocalExecutor
 from andon.serving.executors.port import stop_all
-from andon.serving.providers.controller import ProviderController
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
@@ -86,37 +73,31 @@ class ControlProcess:
         """Work until `stopping`; the replicas are stopped at the end, because somebody asked for the end."""
         home, clock = self._home, self._clock
         raw = await open_store(self._settings.database_url or home.database_url(), clock, random=self._random)
-        store = NoticingStore(raw)
         client = Client(clock)
         executor = LocalExecutor(home.state, clock, client, os.environ)
-        controllers = (
-            EndpointController(store, clock),
-            DeploymentController(store, executor, clock, home.root),
-            SweepController(store, executor),
-            ProviderController(store, client, clock),
-            Retention(raw, clock, Limits()),
+        pepper = load_or_create_pepper(home.pepper, self._random)
+        built = assemble_control(
+            ControlGround(
+                store=raw,
+                clock=clock,
+                random=self._random,
+                executor=executor,
+                upstream=client,
+                pepper=pepper,
+                root=home.root,
+                owner=f"control-{os.getpid()}-{self._random.bits(32):08x}",
+                gateways=self._settings.gateways,
+                allow_anonymous=self._settings.allow_anonymous,
+            )
         )
-        owner = f"control-{os.getpid()}-{self._random.bits(32):08x}"
-        driver = Driver(store, clock, self._random, controllers, Terms(owner=owner))
-        compiler = Compiler(
-            home.root.name, self._settings.gateways, allow_anonymous=self._settings.allow_anonymous
-        )
-        reports = RolloutReports(store, clock)
-
-        async def receive(batch: Sequence[Report], gateway: str) -> None:
-            await reports.receive(batch)
-
-        publisher = Publisher(raw, clock, compiler.compile, receive)
-        store.listeners += [publisher.signal, driver.signal]
-        factory = Factory(store, catalogue(), driver.signal)
         try:
-            await self._bootstrap(factory, files)
-            await publisher.refresh()
-            tasks = [asyncio.create_task(driver.run()), asyncio.create_task(publisher.run())]
-            server = self._server(self._services(store, factory, publisher, driver))
+            await self._bootstrap(built.factory, files)
+            await built.publisher.refresh()
+            tasks = [asyncio.create_task(loop) for loop in built.loops()]
+            server = self._server(self._services(built), pepper)
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
-            driver.stop()
+            built.driver.stop()
             server.should_exit = True
             await asyncio.wait(tasks[2:], timeout=2)
             for task in tasks:
@@ -125,7 +106,7 @@ class ControlProcess:
             await stop_all(executor, clock, REPLICA_GRACE_S)
         finally:
             await client.close()
-            await store.close()
+            await built.store.close()
             self._runner.close()
 
     async def _until(self, stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -147,24 +128,19 @@ class ControlProcess:
         revision = await factory.apply(plan, author="andon up", message="first start")
         _logger.info("applied", revision=revision.number, files=[str(path) for path in files])
 
-    def _services(
-        self, store: NoticingStore, factory: Factory, publisher: Publisher, driver: Driver
-    ) -> Services:
-        pepper = load_or_create_pepper(self._home.pepper, self._random)
-        keys = Keys(store, self._clock, self._random, pepper, changed=publisher.signal)
+    def _services(self, built: AssembledControl) -> Services:
         return Services(
             clock=self._clock,
             runner=self._runner,
-            factory=factory,
-            rollouts=RolloutVerbs(RolloutService(store, self._clock)),
-            keys=KeyVerbs(keys),
+            factory=built.factory,
+            rollouts=RolloutVerbs(built.rollouts),
+            keys=KeyVerbs(built.keys),
             ledger=LedgerVerbs(FileDisk(self._home.ledger), self._clock, ThreadRunner(1)),
-            gateways=publisher,
-            health=ControlHealth(publisher, lambda: driver.counts.bugs),
+            gateways=built.publisher,
+            health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
         )
 
-    def _server(self, services: Services) -> uvicorn.Server:
-        pepper = load_or_create_pepper(self._home.pepper, self._random)
+    def _server(self, services: Services, pepper: bytes) -> uvicorn.Server:
         credentials = tuple(
             Credential(
                 principal=Principal(name=name, grants=grants),

@@ -13,38 +13,31 @@ import gc
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 import uvloop
 
-from andon.app.chain import build_chain
+from andon.app.gateway_assembly import GatewayGround, assemble_gateway
 from andon.app.home import Home
 from andon.app.journals import set_up
 from andon.app.settings import Settings, load_settings
 from andon.gateway.admin import Admin
-from andon.gateway.gateway import Gateway, Parts
-from andon.gateway.health import HealthLoop
-from andon.gateway.link import CONTROL, Link, ReportQueue
-from andon.gateway.meters import Meters
+from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
-from andon.gateway.snapshots import Holder
-from andon.kernel.clock import Clock, SystemClock
+from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Refused
-from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
 from andon.kernel.snapshot import Snapshot
 from andon.ledger.disk import FileDisk
 from andon.ledger.folder import open_log
 from andon.ledger.log import Log
 from andon.ledger.thread import WorkThread
-from andon.lifecycle.rollouts.stage import RolloutStage
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
 from andon.wire.client import Client
 from andon.wire.limits import ServerLimits
 from andon.wire.server import Server
-
-PROGRESS_S = 1.0
 
 _logger = structlog.get_logger("andon.gateway")
 
@@ -82,73 +75,57 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
         client = Client(clock)
         thread = WorkThread("files")
         try:
-            await _serve(home, settings, stopping, Wiring(clock, random, pepper, key, log, client, thread))
+            wiring = Wiring(
+                clock=clock,
+                random=random,
+                pepper=pepper,
+                key=key,
+                log=log,
+                client=client,
+                thread=thread,
+            )
+            await _serve(home, settings, stopping, wiring)
         finally:
             await client.close()
             thread.close()
 
 
+@dataclass(frozen=True, kw_only=True)
 class Wiring:
     """What the process was built on: clock, chance, secrets, log, upstream connections, a thread for files."""
 
-    def __init__(
-        self,
-        clock: SystemClock,
-        random: SystemRandom,
-        pepper: bytes,
-        key: str,
-        log: Log,
-        client: Client,
-        thread: WorkThread,
-    ) -> None:
-        self.clock = clock
-        self.random = random
-        self.pepper = pepper
-        self.key = key
-        self.log = log
-        self.client = client
-        self.thread = thread
+    clock: SystemClock
+    random: SystemRandom
+    pepper: bytes
+    key: str
+    log: Log
+    client: Client
+    thread: WorkThread
 
 
 async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring: Wiring) -> None:
-    clock, random = wiring.clock, wiring.random
+    clock = wiring.clock
     bounds = GatewaySettings(gateway=settings.gateway_name, drain_timeout_s=settings.drain_s)
-    meters = Meters()
-    reports = ReportQueue(meters)
-    stages = build_chain(
-        gateway=settings.gateway_name,
-        pepper=wiring.pepper,
-        cuts=FileDisk(home.cuts),
-        reports=reports,
-        clock=clock,
-        random=random,
+    built = assemble_gateway(
+        GatewayGround(
+            bounds=bounds,
+            pepper=wiring.pepper,
+            control_url=f"http://{settings.control_host}:{settings.control_port}",
+            control_key=wiring.key,
+            clock=clock,
+            random=wiring.random,
+            log=wiring.log,
+            upstream=wiring.client,
+            files=wiring.thread,
+            cuts=FileDisk(home.cuts),
+            snapshots=FileDisk(home.snapshots),
+            credentials=read_credential,
+        )
     )
-    parts = Parts(
-        upstream=wiring.client,
-        log=wiring.log,
-        reports=reports,
-        credentials=read_credential,
-        clock=clock,
-        ids=Ids(clock, random),
-        random=random,
-    )
-    gateway = Gateway(stages, parts, bounds)
-    wiring.log.crowd = lambda: gateway.meters.in_flight
-    holder = Holder(gateway.adopters, FileDisk(home.snapshots), "", wiring.thread, gateway.meters)
+    gateway, holder = built.gateway, built.holder
     holder.on_adopted = lambda snapshot: wiring.client.keep_targets(reached(snapshot))
     await holder.load()
-    link = Link(
-        f"http://{settings.control_host}:{settings.control_port}",
-        wiring.key,
-        upstream=wiring.client,
-        holder=holder,
-        reports=reports,
-        clock=clock,
-        random=random,
-        meters=gateway.meters,
-    )
-    health = HealthLoop(wiring.client, gateway.targets, reports, clock=clock, random=random, settings=bounds)
-    admin = Server(Admin(gateway, holder, connected=lambda: link.connected), ServerLimits(), clock)
+    admin = Server(Admin(gateway, holder, connected=lambda: built.link.connected), ServerLimits(), clock)
     data = Server(gateway, ServerLimits(), clock)
     await admin.start(settings.host, settings.gateway_admin_port)
     await data.start(settings.host, settings.gateway_port)
@@ -156,12 +133,7 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     # What was built so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    rollouts = next(stage for stage in stages if isinstance(stage, RolloutStage))
-    loops = [
-        asyncio.ensure_future(link.run()),
-        asyncio.ensure_future(health.run()),
-        asyncio.ensure_future(tell_progress(rollouts, clock)),
-    ]
+    loops = [asyncio.ensure_future(loop) for loop in built.loops()]
     try:
         await stopping.wait()
         await gateway.drain(data)
@@ -170,13 +142,6 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await admin.drain(0.5)
-
-
-async def tell_progress(rollouts: RolloutStage, clock: Clock) -> None:
-    """Report how rollouts stand each second, silence included, until cancelled."""
-    while True:
-        await clock.sleep(PROGRESS_S)
-        rollouts.tick()
 
 
 async def _main(home: Home, settings: Settings) -> None:

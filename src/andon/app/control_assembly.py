@@ -1,0 +1,95 @@
+"""How control is put together from what it stands on: the one wiring that the process and the simulation share.
+
+Pure wiring: it opens nothing, starts nothing and knows neither sockets nor folders. Who calls it publishes once
+(`publisher.refresh`) and runs the `loops`; the verbs of people and gateways are called on the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from andon.app.compiling import Compiler
+from andon.app.kinds import catalogue
+from andon.app.noticing import NoticingStore
+from andon.app.publishing import Publisher
+from andon.control.driver import Driver
+from andon.control.factory import Factory
+from andon.control.retention import Limits, Retention
+from andon.control.turn import Terms
+from andon.kernel.clock import Clock
+from andon.kernel.ports import Upstream
+from andon.kernel.random import Random
+from andon.kernel.reports import Report
+from andon.lifecycle.endpoints.controller import EndpointController
+from andon.lifecycle.rollouts.reports import RolloutReports
+from andon.lifecycle.rollouts.service import RolloutService
+from andon.security.identity.service import Keys
+from andon.serving.deployments.controller import DeploymentController, SweepController
+from andon.serving.executors.port import Executor
+from andon.serving.providers.controller import ProviderController
+from andon.store.model import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlGround:
+    """What control stands on."""
+
+    store: Store
+    clock: Clock
+    random: Random
+    executor: Executor
+    upstream: Upstream  # for looks at providers
+    pepper: bytes
+    root: Path  # the factory file's folder; sources of models are relative to it
+    owner: str  # who holds the leases; different in every process
+    gateways: int = 1
+    allow_anonymous: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembledControl:
+    """The parts of control, connected."""
+
+    store: NoticingStore
+    driver: Driver
+    publisher: Publisher
+    factory: Factory
+    rollouts: RolloutService
+    keys: Keys
+
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs until it is cancelled; each is to become a task."""
+        return self.driver.run(), self.publisher.run()
+
+
+def assemble_control(ground: ControlGround) -> AssembledControl:
+    """Connect the parts of one control process."""
+    clock, random = ground.clock, ground.random
+    store = NoticingStore(ground.store)
+    controllers = (
+        EndpointController(store, clock),
+        DeploymentController(store, ground.executor, clock, ground.root),
+        SweepController(store, ground.executor),
+        ProviderController(store, ground.upstream, clock),
+        Retention(ground.store, clock, Limits()),
+    )
+    driver = Driver(store, clock, random, controllers, Terms(owner=ground.owner))
+    compiler = Compiler(ground.root.name, ground.gateways, allow_anonymous=ground.allow_anonymous)
+    reports = RolloutReports(store, clock)
+
+    async def receive(batch: Sequence[Report], gateway: str) -> None:
+        await reports.receive(batch)
+
+    publisher = Publisher(ground.store, clock, compiler.compile, receive)
+    store.listeners += [publisher.signal, driver.signal]
+    return AssembledControl(
+        store=store,
+        driver=driver,
+        publisher=publisher,
+        factory=Factory(store, catalogue(), driver.signal),
+        rollouts=RolloutService(store, clock),
+        keys=Keys(store, clock, random, ground.pepper, changed=publisher.signal),
+    )

@@ -1,0 +1,120 @@
+"""How a gateway is put together from what it stands on: the one wiring that the process and the simulation share.
+
+Pure wiring: it opens nothing, starts nothing and knows neither sockets nor folders. Who calls it loads the last good
+snapshot (`holder.load`), runs the `loops` and serves `gateway`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from andon.app.chain import build_chain
+from andon.gateway.gateway import Gateway, Parts
+from andon.gateway.health import HealthLoop
+from andon.gateway.link import Link, ReportQueue
+from andon.gateway.meters import Meters
+from andon.gateway.settings import GatewaySettings
+from andon.gateway.snapshots import Holder
+from andon.gateway.targets import Credentials
+from andon.kernel.clock import Clock
+from andon.kernel.ids import Ids
+from andon.kernel.ports import Disk, Runner, Stage, Upstream
+from andon.kernel.random import Random
+from andon.ledger.log import Log
+from andon.lifecycle.rollouts.stage import RolloutStage
+
+PROGRESS_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayGround:
+    """What a gateway stands on."""
+
+    bounds: GatewaySettings
+    pepper: bytes
+    control_url: str
+    control_key: str
+    clock: Clock
+    random: Random
+    log: Log
+    upstream: Upstream
+    files: Runner  # runs the holder's writes
+    cuts: Disk  # where stopped releases are remembered
+    snapshots: Disk  # where the last good snapshot is kept
+    credentials: Credentials
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembledGateway:
+    """The parts of a gateway, connected."""
+
+    clock: Clock
+    gateway: Gateway
+    stages: Sequence[Stage]
+    rollouts: RolloutStage
+    holder: Holder
+    link: Link
+    health: HealthLoop
+    reports: ReportQueue
+
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs beside the requests until it is cancelled; each is to become a task."""
+        return self.link.run(), self.health.run(), tell_progress(self.rollouts, self.clock)
+
+
+def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
+    """Connect the parts of one gateway."""
+    clock, random, bounds = ground.clock, ground.random, ground.bounds
+    reports = ReportQueue(Meters())
+    stages = build_chain(
+        gateway=bounds.gateway,
+        pepper=ground.pepper,
+        cuts=ground.cuts,
+        reports=reports,
+        clock=clock,
+        random=random,
+    )
+    parts = Parts(
+        upstream=ground.upstream,
+        log=ground.log,
+        reports=reports,
+        credentials=ground.credentials,
+        clock=clock,
+        ids=Ids(clock, random),
+        random=random,
+    )
+    gateway = Gateway(stages, parts, bounds)
+    ground.log.crowd = lambda: gateway.meters.in_flight
+    holder = Holder(gateway.adopters, ground.snapshots, "", ground.files, gateway.meters)
+    link = Link(
+        ground.control_url,
+        ground.control_key,
+        upstream=ground.upstream,
+        holder=holder,
+        reports=reports,
+        clock=clock,
+        random=random,
+        meters=gateway.meters,
+    )
+    health = HealthLoop(
+        ground.upstream, gateway.targets, reports, clock=clock, random=random, settings=bounds
+    )
+    return AssembledGateway(
+        clock=clock,
+        gateway=gateway,
+        stages=stages,
+        rollouts=next(stage for stage in stages if isinstance(stage, RolloutStage)),
+        holder=holder,
+        link=link,
+        health=health,
+        reports=reports,
+    )
+
+
+async def tell_progress(rollouts: RolloutStage, clock: Clock) -> None:
+    """Report how rollouts stand each second, silence included, until cancelled."""
+    while True:
+        await clock.sleep(PROGRESS_S)
+        rollouts.tick()
