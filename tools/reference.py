@@ -25,10 +25,13 @@ from andon.app.cli.main import build, run
 from andon.app.kinds import catalogue
 from andon.control.explain import FieldDoc, fields_of, structs_in
 from andon.control.kinds import Kind
+from andon.ledger.row import SCHEMA_VERSION, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 RAISED = ("Refused", "Conflict", "Transient", "Permanent")
+# Calls that carry a code on to an error, with the place of the code among their arguments.
+CARRIED = {"Rejection": 1, "Fault": 0, "fail": 0, "refuse": 2, "_conclude": 2}
 NOTE = "<!-- Made by `make docs` from the code. Edit the code, not this page. -->\n"
 
 
@@ -46,7 +49,13 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """Every page by file name."""
-    return {"kinds.md": kinds_page(), "cli.md": cli_page(), "errors.md": errors_page(), "api.md": api_page()}
+    return {
+        "kinds.md": kinds_page(),
+        "cli.md": cli_page(),
+        "errors.md": errors_page(),
+        "api.md": api_page(),
+        "ledger.md": ledger_page(),
+    }
 
 
 def kinds_page() -> str:
@@ -129,54 +138,107 @@ def api_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def ledger_page() -> str:
+    """Every field of the rows that the ledger keeps of each attempt."""
+    parts = [
+        NOTE,
+        "# The ledger's rows\n",
+        f"Schema version {SCHEMA_VERSION}. An **intent** is written before an attempt is sent,",
+        "an **outcome** when it has ended; `id` and `attempt` join them.",
+        "Unknown is null, never zero. Fields are only ever appended, and never change their meaning.\n",
+    ]
+    columns = describe()
+    for row in dict.fromkeys(column.row for column in columns):
+        parts += [f"## {row.capitalize()}\n", "| field | type | unit | meaning |", "|---|---|---|---|"]
+        for column in (column for column in columns if column.row == row):
+            kind = column.type + (" or null" if column.nullable else "")
+            parts.append(f"| `{column.name}` | {kind} | {column.unit} | {_flat(column.meaning)} |")
+        parts[-1] += "\n"
+    return "\n".join(parts).rstrip() + "\n"
+
+
 def errors_page() -> str:
     """Every error code with its meaning."""
-    raised = raised_codes()
+    raised, operator = raised_codes(), explanations("operator")
     parts = [
         NOTE,
         "# Error codes\n",
         "A code is stable, words may change. `Refused`: correct the request. `Conflict`: look again.",
-        "`Transient`: try again later. `Permanent`: a person is needed.\n",
-        "| code | kind | meaning, and what to do |",
-        "|---|---|---|",
+        "`Transient`: try again later. `Permanent`: a person is needed. Where no kind is named, the status tells it.\n",
+        "| code | kind | meaning, and what to do | what the operator does |",
+        "|---|---|---|---|",
     ]
-    for code, meaning in sorted(meanings().items()):
-        parts.append(f"| `{code}` | {', '.join(sorted(raised.get(code, ())))} | {_flat(meaning)} |")
+    for code, meaning in sorted(explanations("codes").items()):
+        kinds = ", ".join(sorted(kind for kind in raised.get(code, ()) if kind))
+        parts.append(f"| `{code}` | {kinds} | {_flat(meaning)} | {_flat(operator.get(code, ''))} |")
     return "\n".join(parts) + "\n"
 
 
-def meanings() -> dict[str, str]:
-    """What docs/errors.toml says."""
+def explanations(table: str) -> dict[str, str]:
+    """One table of docs/errors.toml: `codes` or `operator`."""
     with (ROOT / "docs" / "errors.toml").open("rb") as file:
-        codes: dict[str, str] = tomllib.load(file)["codes"]
-    return codes
+        read: dict[str, dict[str, str]] = tomllib.load(file)
+    return read[table]
 
 
 def unexplained() -> tuple[list[str], list[str]]:
     """Codes that are raised and not explained, and codes that are explained and stand nowhere in the source."""
-    known = meanings()
+    known = explanations("codes")
     text = "\n".join(path.read_text() for path in _sources())
     stale = [code for code in known if "*" not in code and f'"{code}"' not in text]
+    stale += [code for code in explanations("operator") if code not in known]
     return sorted(raised_codes().keys() - known.keys()), stale
 
 
 def raised_codes() -> dict[str, set[str]]:
-    """Every code that the source gives to an error as a literal or a module's constant, with the kinds of error."""
+    """Every code that the source gives away as a literal or a module's constant, with the kinds of error.
+
+    The kind is empty for a code that no client ever reads: it is written to the ledger only.
+    """
     found: dict[str, set[str]] = {}
     for path in _sources():
         tree = ast.parse(path.read_text())
-        constants = {
-            target.id: node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
+        constants = dict(_constants(tree))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (kind := _name_of(node.func)) in RAISED:
-                for code in _codes(node, constants):
+            for kind, given in _given(node):
+                for code in _codes(given, constants):
                     found.setdefault(code, set()).add(kind)
     return found
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    yield target.id, node.value.value
+
+
+def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The kind and the expression of each code that `node` gives away."""
+    if isinstance(node, ast.Assign) and any("error_code" in ast.unparse(target) for target in node.targets):
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        yield from (("", value) for value in values)
+    if not isinstance(node, ast.Call):
+        return
+    name = _name_of(node.func)
+    place = 0 if name in RAISED else CARRIED.get(name)
+    if place is None:
+        return
+    given = next((key.value for key in node.keywords if key.arg == "code"), None)
+    if given is None and len(node.args) > place:
+        given = node.args[place]
+    if given is not None:
+        yield name if name in RAISED else _kind_by_status(name, node), given
+
+
+def _kind_by_status(name: str, call: ast.Call) -> str:
+    """Codes that travel as words become errors later: by their status, as `refuse` of the gateway does it."""
+    if name == "_conclude":
+        return ""
+    statuses = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    status = next((value for value in statuses if isinstance(value, int)), 500)
+    return "Transient" if status >= 500 else "Refused"
 
 
 def _sources() -> list[Path]:
@@ -188,10 +250,7 @@ def _name_of(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _codes(call: ast.Call, constants: dict[str, Any]) -> Iterator[str]:
-    given = (
-        call.args[0] if call.args else next((key.value for key in call.keywords if key.arg == "code"), None)
-    )
+def _codes(given: ast.expr, constants: dict[str, Any]) -> Iterator[str]:
     choices = [given.body, given.orelse] if isinstance(given, ast.IfExp) else [given]
     for choice in choices:
         value = constants.get(choice.id) if isinstance(choice, ast.Name) else getattr(choice, "value", None)

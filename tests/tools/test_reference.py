@@ -7,7 +7,7 @@ import pytest
 from tools import reference
 
 
-@pytest.mark.parametrize("name", ["kinds.md", "cli.md", "errors.md", "api.md"])
+@pytest.mark.parametrize("name", ["kinds.md", "cli.md", "errors.md", "api.md", "ledger.md"])
 def test_the_page_is_current(name: str) -> None:
     assert (reference.REFERENCE / name).read_text() == reference.pages()[name], "run make docs"
 
