@@ -32,6 +32,7 @@ class Outflow(Protocol):
     """The client's side of a streamed exchange; `gateway/streams` makes it."""
 
     committed: bool  # the client has begun to receive
+    sent_bytes: int  # of events, to the client
 
     def sink(self) -> Sink:
         """Where the next attempt's answer goes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -251,8 +252,10 @@ class Gateway:
             if x.shadow is not None:
                 self._shadows.copy(x)
             if x.stream:
-                course.stream = Stream(course, self._clock, self.settings)
+                opening = partial(self._opening, course)
+                course.stream = Stream(x, course.reply, opening, self._clock, self.settings)
             answer = await self._dispatcher.run(course)
+            course.response_bytes = len(answer.body)
         except AndonError as raised:
             error = raised
         except (asyncio.CancelledError, ConnectionResetError) as left:
@@ -273,6 +276,12 @@ class Gateway:
             except Transient as raised:
                 unrecorded = raised
         self._emit(course, answer, unrecorded or error, entry if unrecorded is None else None)
+
+    def _opening(self, course: Course) -> bytes:
+        """The head of a stream. What this and earlier attempts took upstream is not the gateway's own time."""
+        x = course.exchange
+        added_s = x.upstream_started_at - x.started_at - course.upstream_s
+        return egress.head(course, b"text/event-stream; charset=utf-8", max(0.0, added_s))
 
     def _emit(
         self, course: Course, answer: Answer | None, error: AndonError | None, entry: Entry | None
@@ -312,6 +321,7 @@ class Gateway:
             x.error_code = code
         if course.stream is not None:
             course.stream.count_usage()
+            course.response_bytes = course.stream.sent_bytes or course.response_bytes
         self._settle(x, len(self._names))
         self.meters.answered(course.assigned.endpoint.name, course.served.id, status)
         try:

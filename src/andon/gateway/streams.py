@@ -93,9 +93,7 @@ class Stream:
     def _commit(self) -> None:
         self.committed = True
         self._exchange.first_byte_at = self._clock.monotonic()
-        self._reply.start(
-            200, self._opening() + b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
-        )
+        self._reply.start(200, self._opening() + b"cache-control: no-cache\r\nx-accel-buffering: no\r\n")
 
 
 class StreamSink:
