@@ -70,7 +70,7 @@ def _count_tokens(ask: _Ask) -> int:
 
 
 class DummyProvider:
-    """The provider as a `wire` application. `requests` and `cancelled` count what happened."""
+    """The provider as a `wire` application. `requests` and `cancelled` count what happened; GET /counts tells."""
 
     def __init__(self, clock: Clock, default: Behaviour | None = None) -> None:
         self._clock = clock
@@ -89,6 +89,10 @@ class DummyProvider:
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request as its model name asks."""
+        if request.path == b"/counts":
+            counts = {"requests": self.requests, "cancelled": self.cancelled}
+            reply.send(200, _JSON, msgspec.json.encode(counts))
+            return
         self.requests += 1
         if request.method == b"GET":
             reply.send(200, _JSON, b'{"object":"list","data":[{"id":"dummy","object":"model"}]}')
