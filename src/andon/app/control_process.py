@@ -28,7 +28,7 @@ from andon.app.home import Home
 from andon.app.journals import set_up
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
-from andon.control.documents import Source, parse_sources
+from andon.control.documents import parse_sources, read_sources
 from andon.control.factory import Factory
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError
@@ -123,7 +123,7 @@ class ControlProcess:
         """Apply the factory files of a home that has no revision yet."""
         if not files or await factory.revisions(limit=1):
             return
-        sources = [Source(file=str(path), text=path.read_text()) for path in files]
+        sources = read_sources([str(path) for path in files])
         plan = await factory.plan(parse_sources(sources, factory.catalogue))
         revision = await factory.apply(plan, author="andon up", message="first start")
         _logger.info("applied", revision=revision.number, files=[str(path) for path in files])
