@@ -1,0 +1,96 @@
+"""The first steps work as they are written: the page's own commands, by bash, in a fresh folder."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.factories import Factory, free_ports, wait_for
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "first-steps.md"
+# What the reader waits for before a block that contains the words; the page says so beside it.
+PATIENCE = {
+    "seq 300": ("adder-1", "Progressing"),
+    "explain rollout adder-1": ("adder-1", "Aborted"),
+    "promote adder-2": ("adder-2", "Progressing"),
+}
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+class Reader:
+    """Somebody who types the blocks one after the other into one shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.factory = Factory(folder / "shop")
+        self.factory.root.rmdir()  # the page makes it
+        self.ports = {"8790": str(self.factory.port), "8799": str(free_ports(1)[0])}
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, words in (("andon", "-m andon.app.cli.main"), ("python", "")):
+            (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+            (programs / name).chmod(0o755)
+        path = f"{programs}:{self.factory.environment['PATH']}"
+        self.environment = {**self.factory.environment, "PATH": path}
+
+    def type(self, block: str) -> str:
+        """What a block prints; the folder and the variables go on to the next one."""
+        for port, ours in self.ports.items():
+            block = block.replace(port, ours)
+        state = self.folder / "shell"
+        before = f". {state}; " if state.exists() else f"cd {self.folder}; "
+        script = f'set -e; {before}\n{block}\n{{ export -p; echo "cd $(pwd)"; }} > {state}'
+        output = self.folder / "output"  # a file, because the stand-in started by the page outlives its block
+        with output.open("wb") as file:
+            done = subprocess.run(
+                ["bash", "-c", script],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+            )
+        text = output.read_text()
+        assert done.returncode == 0, (block, text)
+        return text
+
+
+@pytest.mark.slow
+def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    said = {}
+    try:
+        for block in blocks():
+            for words, (rollout, phase) in PATIENCE.items():
+                if words in block:
+                    wait_for(f"{rollout} {phase}", lambda r=rollout, p=phase: reader.factory.phase(r) == p)
+            said[block.splitlines()[0]] = reader.type(block)
+    finally:
+        reader.factory.andon("down", code=None)
+        for process in reader.factory.processes("") + _stand_ins(reader):
+            process.kill()
+    report = said["andon explain rollout adder-1"]
+    assert "Phase     Aborted" in report
+    assert "breach" in report
+    answer = said["export ANDON_KEY=$(andon keys create --team shop)"]
+    assert "adder@1" in answer
+    assert "7.0" in answer
+    assert "the line runs" in said["python -m andon.testing.provider --port 8799 > provider.log &"]
+
+
+def _stand_ins(reader: Reader) -> list[psutil.Process]:
+    port = reader.ports["8799"]
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if port in (process.info["cmdline"] or ()) and "andon.testing.provider" in process.info["cmdline"]
+    ]
