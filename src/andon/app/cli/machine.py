@@ -135,8 +135,17 @@ def _active(item: dict[str, Any]) -> bool:
 
 
 def _phase(item: dict[str, Any]) -> str:
+    """A rollout's phase, or the condition of an endpoint that matters most."""
     phase = at_path(item, "status.phase")
     reason = at_path(item, "status.reason")
+    conditions = at_path(item, "status.conditions") or []
+    holding = {
+        one["type"]: one.get("reason", "") for one in conditions if one.get("status") in (True, "true")
+    }
+    for kind in ("Degraded", "Progressing", "Ready") if not phase else ():
+        if kind in holding:
+            phase, reason = kind, holding[kind]
+            break
     return cell(phase) + (f" ({reason})" if reason else "")
 
 
