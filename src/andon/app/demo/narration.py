@@ -6,13 +6,12 @@ Colour and live lines only on a terminal; elsewhere plain lines that read well i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from andon.app.demo.story import Chapter
+from andon.app.demo.chapter import Chapter
 
 
 class Narration:

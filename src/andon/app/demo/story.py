@@ -17,6 +17,7 @@ import msgspec
 
 from andon.app.cli.client import Client
 from andon.app.demo import credit
+from andon.app.demo.chapter import Chapter
 from andon.app.demo.narration import Narration
 from andon.app.demo.traffic import Traffic
 from andon.app.home import Home, RunInfo
@@ -29,22 +30,6 @@ ENDPOINT = "credit"
 RATE = 150.0  # applicants a second
 WAIT_S = 60.0  # for any one thing to happen
 ENDED = ("Succeeded", "Aborted")
-
-
-class Chapter(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one release."""
-
-    version: str
-    note: str
-    verdict: str  # "promoted", "stopped itself"
-    canary_requests: int
-    seconds: float  # from the canary's first request to the cut; for a promotion, the whole rollout
-    gate: str  # the gate that stopped it
-    evidence: float | None
-    threshold: float | None
-    canary_value: float | None
-    stable_value: float | None
-    reason: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
