@@ -1,10 +1,11 @@
-"""A whole factory for tests: real processes, started by the real command line, on free ports, in a folder of its own."""
+"""A whole factory for tests: real processes, started by the real command line, on free ports, in its own folder."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,7 @@ class Factory:
     def __init__(self, root: Path, settings: Mapping[str, str] | None = None) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
+        self.started: list[subprocess.Popen[bytes]] = []
         self.port, self.control_port, self.admin_port = free_ports(3)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANDON_")},
@@ -134,7 +136,9 @@ class Factory:
         return str(self.get("rollout", rollout).get("status", {}).get("phase", ""))
 
     def events(self, subject: str = "") -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.read("events", *([subject] if subject else []), "--limit", "1000")["items"]
+        items: list[dict[str, Any]] = self.read("events", *([subject] if subject else []), "--limit", "1000")[
+            "items"
+        ]
         return items
 
     def process(self, module: str) -> psutil.Process:
@@ -163,6 +167,34 @@ class Factory:
             )
 
         wait_for(f"{names} being served", served)
+
+    def kill(self, module: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the one process that runs `module`, and wait until it is gone."""
+        process = self.process(module)
+        process.send_signal(number)
+        wait_for(
+            f"the end of {module}", lambda: all(one.pid != process.pid for one in self.processes(module))
+        )
+
+    def start(self, module: str) -> None:
+        """Start a process by hand, as a machine without a supervisor does; `running_factory` ends it."""
+        with (self.root / ".andon" / "logs" / f"{module}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, "--home", str(self.root)],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(process)
+
+    def kept_keys(self) -> set[str]:
+        """Public ids of the keys in the newest snapshot that the gateway has kept."""
+        kept = [path.read_bytes() for path in (self.root / ".andon" / "snapshots").glob("*.json")]
+        snapshots = [json.loads(raw.rpartition(b"\n")[0]) for raw in kept]
+        newest = max(snapshots, key=lambda found: found["version"], default={})
+        return {key["id"] for key in newest.get("keys", ())}
 
     def processes(self, module: str = "andon.") -> list[psutil.Process]:
         """Processes of this factory whose command line names `module`."""
@@ -197,6 +229,8 @@ def running_factory(
             with contextlib.suppress(psutil.NoSuchProcess):  # it may have gone meanwhile
                 process.kill()
         psutil.wait_procs(left, timeout=10)
+        for child in factory.started:
+            child.wait(timeout=10)
 
 
 @contextlib.contextmanager

@@ -90,9 +90,7 @@ def test_each_refusal_is_the_error_class_that_clients_expect(client: openai.Open
 
 def test_a_limit_says_what_remains_and_when_to_come_back(client: openai.OpenAI):
     for remaining in ("1", "0"):
-        answer = client.chat.completions.with_raw_response.create(
-            model="limited", messages=ASK, max_tokens=1
-        )
+        answer = client.chat.completions.with_raw_response.create(model="limited", messages=ASK, max_tokens=1)
         assert answer.headers["x-ratelimit-limit-requests"] == "2"
         assert answer.headers["x-ratelimit-remaining-requests"] == remaining
     with pytest.raises(openai.RateLimitError) as limited:
@@ -104,17 +102,15 @@ def test_a_limit_says_what_remains_and_when_to_come_back(client: openai.OpenAI):
 
 
 def test_a_cut_stream_raises_and_never_looks_complete(client: openai.OpenAI):
-    words = []
+    words: list[str | None] = []
+    stream = client.chat.completions.create(model="cut", messages=ASK, stream=True)
     with pytest.raises(openai.APIError) as cut:
-        for chunk in client.chat.completions.create(model="cut", messages=ASK, stream=True):
-            words.append(chunk.choices[0].delta.content)
+        words.extend(chunk.choices[0].delta.content for chunk in stream)
     assert words == ["the ", "line "]
     assert cut.value.code
 
 
-def test_an_idempotency_key_gives_the_same_answer_without_asking_again(
-    client: openai.OpenAI, provider: str
-):
+def test_an_idempotency_key_gives_the_same_answer_without_asking_again(client: openai.OpenAI, provider: str):
     def create(prompt: str) -> openai.types.Completion:
         headers = {"idempotency-key": "order-7"}
         return client.completions.create(model="good", prompt=prompt, extra_headers=headers)
@@ -136,9 +132,7 @@ def counts(provider: str) -> dict[str, int]:
 
 def test_a_client_that_leaves_a_stream_frees_the_provider(client: openai.OpenAI, provider: str):
     before = counts(provider)["cancelled"]
-    stream = client.chat.completions.create(
-        model="endless", messages=ASK, stream=True, max_tokens=100_000
-    )
+    stream = client.chat.completions.create(model="endless", messages=ASK, stream=True, max_tokens=100_000)
     next(iter(stream))
     stream.close()
     wait_for("the provider to be told", lambda: counts(provider)["cancelled"] > before)
