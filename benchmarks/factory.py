@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -100,7 +100,12 @@ async def _keep(disk: FileDisk, content: Snapshot) -> None:
         thread.close()
 
 
-def make_home(work: Path, upstream: int, durability: Durability) -> Home:
+def make_home(
+    work: Path,
+    upstream: int,
+    durability: Durability,
+    change: Callable[[Snapshot], Snapshot] = lambda content: content,
+) -> Home:
     """A home below `work` that a gateway can serve from at once; one that is there already is left as it is."""
     home = Home(work)
     if home.pepper.exists():
@@ -110,7 +115,8 @@ def make_home(work: Path, upstream: int, durability: Durability) -> Home:
     pepper = load_or_create_pepper(home.pepper, random)
     load_or_create_key(home.gateway_key, random)
     digest = keyed_digest(_KEY.text.encode(), pepper)
-    asyncio.run(_keep(FileDisk(home.snapshots), snapshot(upstream, durability, digest)))
+    content = change(snapshot(upstream, durability, digest))
+    asyncio.run(_keep(FileDisk(home.snapshots), content))
     return home
 
 

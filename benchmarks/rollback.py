@@ -29,6 +29,7 @@ from andon.lifecycle.rollouts.compilation import gate_entries
 from andon.lifecycle.rollouts.cuts import KeptCut
 from andon.lifecycle.rollouts.stage import RolloutStage
 from andon.lifecycle.rollouts.strategy import StrategySpec
+from benchmarks.rollback_live import rounds
 
 QUICK = bool(os.environ.get("QUICK"))
 CANARY_RPS = 10.0  # open loop
@@ -202,6 +203,8 @@ def quantile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
 
 
+LIVE_ROUNDS = 8 if QUICK else 20
+
 CASES = {
     "dead": (0.01, 1.0, 1.0),
     "errors 1% to 10%": (0.01, 0.10, 1.0),
@@ -227,7 +230,14 @@ def main() -> int:
                 f" {quantile(seconds, 0.5):>12.2f} {quantile(seconds, 0.9):>7.2f}"
             )
         result["dead_requests_p50"] = int(quantile([row[0] for row in found["dead"]], 0.5))
-        result["dead_seconds_p90"] = round(quantile([row[1] for row in found["dead"]], 0.9), 3)
+        live = rounds(LIVE_ROUNDS)
+        live_requests, live_seconds = ([float(row[place]) for row in live] for place in (0, 1))
+        print(
+            f"{'dead, for real':<18} {quantile(live_requests, 0.5):>12.0f} {quantile(live_requests, 0.9):>6.0f}"
+            f" {quantile(live_seconds, 0.5):>12.2f} {quantile(live_seconds, 0.9):>7.2f}"
+            f"  {LIVE_ROUNDS} real gateways, 10 canary/s"
+        )
+        result["dead_seconds_p90"] = round(quantile(live_seconds, 0.9), 3)
         errors = [float(row[0]) for row in found["errors 1% to 10%"]]
         result["err_1_to_10_p50"], result["err_1_to_10_p90"] = (
             int(quantile(errors, 0.5)),
@@ -253,7 +263,9 @@ def main() -> int:
             )
         else:
             print("A/A pairs          not measured: the VM noise data is not present")
-    print(f"{time.perf_counter() - began:.0f} s; the p90 of a dead release in seconds is on virtual time")
+    print(
+        f"{time.perf_counter() - began:.0f} s; dead_seconds_p90 is of real processes, the rest on virtual time"
+    )
     print(json.dumps(result))
     return 0 if kept(result) else 1
 
