@@ -44,6 +44,10 @@ class ReportQueue:
     def __len__(self) -> int:
         return len(self._queue)
 
+    def waiting(self, kind: type[Report]) -> int:
+        """How many reports of a kind control has not confirmed."""
+        return sum(isinstance(report, kind) for report in self._queue)
+
     def send(self, report: Report) -> None:
         """Queue a report, at the bound in the place of one that is stale or dispensable."""
         if isinstance(report, Progress):

@@ -67,6 +67,11 @@ class SimulatedDisk:
         self._is_off = False
         self._faults.clear()
 
+    def forgive(self) -> None:
+        """No failure that was asked for and has not happened will happen."""
+        self._faults.clear()
+        self._crash_in_bytes = None
+
     def flip(self, path: str, offset: int, mask: int = 0xFF) -> None:
         """Corrupt one byte where it lies."""
         self._files[path].data[offset] ^= mask

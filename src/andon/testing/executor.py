@@ -105,6 +105,19 @@ class FakeExecutor:
         if one is not None and self._look(one, self._clock.now_ns()).phase == "exited":
             del self._replicas[id_]
 
+    def ids(self) -> Sequence[str]:
+        """Every replica that has not been forgotten."""
+        return sorted(self._replicas)
+
+    def serves(self, id_: str) -> bool:
+        """Whether a replica would answer a request now."""
+        one = self._replicas.get(id_)
+        if one is None:
+            return False
+        now_ns = self._clock.now_ns()
+        stopped = one.stopping_ns and now_ns >= one.stops_ns
+        return not stopped and self._look(one, now_ns).phase in ("ready", "stopping")
+
     def kill(self, id_: str) -> None:
         """As kill -9 would."""
         self._replicas[id_].killed_ns = self._clock.now_ns()

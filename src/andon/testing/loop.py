@@ -12,6 +12,7 @@ import random
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -64,11 +65,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._order = random.Random(seed) if seed is not None else None
         self.turns = 0
+        self._born = 0
+        self._births: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         super().__init__(_VirtualSelector(self._advance))
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._now
+
+    def create_task(self, coro: Any, **how: Any) -> asyncio.Task[Any]:
+        """As asyncio does, remembering the order of birth: sets of tasks have an order that no seed decides."""
+        task: asyncio.Task[Any] = super().create_task(coro, **how)
+        self._born += 1
+        self._births[task] = self._born
+        return task
+
+    def _birth(self, handle: asyncio.Handle) -> int:
+        task = getattr(getattr(handle, "_callback", None), "__self__", None)
+        return self._births.get(task, -1) if isinstance(task, asyncio.Task) else -1
 
     def _advance(self, timeout: float | None) -> None:
         if timeout is None:
@@ -83,7 +97,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._order is not None and len(ready) > 1:
             places = [index for index, handle in enumerate(ready) if _is_task_step(handle)]
             if len(places) > 1:
-                handles = [ready[index] for index in places]
+                handles = sorted((ready[index] for index in places), key=self._birth)
                 self._order.shuffle(handles)
                 for index, handle in zip(places, handles, strict=True):
                     ready[index] = handle

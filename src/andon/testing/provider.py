@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from andon.kernel.clock import Clock, SystemClock
-from andon.wire.model import Header, Reply, Request
 from andon.wire.limits import ServerLimits
+from andon.wire.model import Header, Reply, Request
 from andon.wire.server import Server
 
 _JSON = b"content-type: application/json\r\n"

@@ -7,7 +7,7 @@ write is the cut itself, once in a rollout. It must never ask control for permis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 from andon.kernel.clock import Clock
@@ -81,6 +81,16 @@ class RolloutStage:
         self._lines: dict[str, _Line] = {}
         self._watches: dict[str, Watch] = {}
         self.diverted = 0  # requests that were the canary's by chance but found it without targets
+
+    @property
+    def watches(self) -> Mapping[str, Watch]:
+        """The rollouts being watched, by id: for invariants, which only read."""
+        return self._watches
+
+    @property
+    def cuts_unwritten(self) -> int:
+        """Cuts that the disk refused: they hold until this process ends."""
+        return self._cuts.unwritten
 
     def adopt(self, snapshot: Snapshot) -> Callable[[], None]:
         """Build the routing tables; watches of rollouts that go on are carried over, cuts included."""
@@ -187,20 +197,28 @@ class RolloutStage:
 
     def settle(self, exchange: Exchange) -> None:
         """Observe an outcome; pull the cord if it makes a gate cross."""
-        entry = exchange.endpoint
+        entry, release = exchange.endpoint, exchange.release
         line = self._lines.get(entry.name if entry is not None else exchange.name)
-        if line is None or line.watch is None or exchange.release is None:
+        if line is None or line.watch is None or release is None:
             return
         watch = line.watch
-        if entry is not None and (entry.rollout is None or entry.rollout.id != watch.entry.id):
+        rollout = watch.entry
+        if (
+            entry is not None
+            and entry.rollout is not rollout
+            and (entry.rollout is None or entry.rollout.id != rollout.id)
+        ):
             return  # admitted before this rollout began
         placed: Placed | None = exchange.bets
-        canary = exchange.release.id == watch.entry.canary
-        if not canary and exchange.release.id != watch.entry.stable:
+        canary = release.id == rollout.canary
+        if not canary and release.id != rollout.stable:
             if placed is not None:  # the path or a fallback chose otherwise after the draw
                 watch.settle(placed, False, False, None)
             return
-        self._count(exchange, watch, canary)
+        if canary:
+            self._count(exchange, watch)
+        elif exchange.upstream_started_at:
+            watch.stable_requests += 1
         if placed is not None:
             exchange.bets = None
             self._observe(exchange, watch, placed)
@@ -215,11 +233,8 @@ class RolloutStage:
         if now - watch.reported_at >= _PROGRESS_S:
             self._progress(watch, line, now)
 
-    def _count(self, exchange: Exchange, watch: Watch, canary: bool) -> None:
+    def _count(self, exchange: Exchange, watch: Watch) -> None:
         if not exchange.upstream_started_at:
-            return
-        if not canary:
-            watch.stable_requests += 1
             return
         watch.canary_requests += 1
         watch.step_canary_requests += 1
@@ -229,7 +244,8 @@ class RolloutStage:
     def _observe(self, exchange: Exchange, watch: Watch, placed: Placed) -> None:
         """Settle the bets. Requests that were never sent, whose client left or whose unit has counted teach nothing."""
         observed = _teaches(exchange) and (not exchange.unit or watch.units.first(exchange.unit))
-        for gate in watch.settle(placed, observed, *_outcome(exchange)):
+        failed, latency_s = _outcome(exchange)
+        for gate in watch.settle(placed, observed, failed, latency_s):
             self._pull(watch, gate.entry.on_breach, placed.share)
 
     def _pull(self, watch: Watch, action: str, share: float) -> None:

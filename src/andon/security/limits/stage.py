@@ -78,6 +78,11 @@ class LimitStage:
         self.cancelled = 0
         self.refused = 0
 
+    @property
+    def store(self) -> CounterStore:
+        """Where it counts: for invariants, which only read."""
+        return self._store
+
     def adopt(self, snapshot: Snapshot) -> Callable[[], None]:
         """Make rules of a snapshot's limits. Raises Refused if one cannot be enforced."""
         rules = [Rule(entry) for entry in snapshot.limits]
