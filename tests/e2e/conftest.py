@@ -36,9 +36,7 @@ def documents(provider: str) -> list[dict[str, object]]:
         resource("Team", "crew"),
         resource("Provider", "dummy", url=f"{provider}/v1", models=BEHAVIOURS),
         *(chat_endpoint(name) for name in BEHAVIOURS),
-        resource(
-            "Limit", "few", scope="endpoint", subject="limited", requestsPerMinute=2, burstRequests=2
-        ),
+        resource("Limit", "few", scope="endpoint", subject="limited", requestsPerMinute=2, burstRequests=2),
         *model("linear", {"1": "models/linear.onnx"}),
         *model("echo", {"1": "models/echo.onnx"}),
         *model("broken", {"1": "models/broken.onnx"}),

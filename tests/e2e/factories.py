@@ -66,6 +66,7 @@ class Factory:
     def __init__(self, root: Path, settings: Mapping[str, str] | None = None) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
+        self.started_at = 0.0
         self.started: list[subprocess.Popen[bytes]] = []
         self.port, self.control_port, self.admin_port = free_ports(3)
         self.environment = {
@@ -117,6 +118,7 @@ class Factory:
 
     def up(self, *words: str) -> None:
         self.andon("up", "-d", *words)
+        self.started_at = time.time()
 
     def down(self) -> None:
         self.andon("down")

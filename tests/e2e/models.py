@@ -42,7 +42,10 @@ def save_echo(path: Path) -> None:
         helper.make_graph(
             [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types],
             "echo",
-            [helper.make_tensor_value_info(name, type_, ["rows", "columns"]) for name, type_ in types.items()],
+            [
+                helper.make_tensor_value_info(name, type_, ["rows", "columns"])
+                for name, type_ in types.items()
+            ],
             [
                 helper.make_tensor_value_info(f"{name}_out", type_, ["rows", "columns"])
                 for name, type_ in types.items()
