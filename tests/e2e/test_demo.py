@@ -26,8 +26,10 @@ def test_the_demo_tells_its_story_and_ends_by_itself(tmp_path: Path) -> None:
         "stopped itself",
     ]
     better, broken, slow = report["chapters"]
-    assert broken["gate"] == "errors" and broken["evidence"] >= broken["threshold"]
-    assert slow["gate"] == "latency" and slow["canary_value"] > slow["stable_value"]
+    assert broken["gate"] == "errors"
+    assert broken["evidence"] >= broken["threshold"]
+    assert slow["gate"] == "latency"
+    assert slow["canary_value"] > slow["stable_value"]
     assert better["canary_requests"] > broken["canary_requests"]
     assert report["models"][1]["cost_per_applicant"] < report["models"][0]["cost_per_applicant"]
     assert not (tmp_path / ".andon" / "run" / "control.json").exists()

@@ -109,7 +109,9 @@ class RolloutEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     id: str  # "credit-3"
     generation: int  # changes with every step; reports carry it
-    overrules: int = 0  # how often a person resumed it after a cut; a gateway lifts its own cut only when this grows
+    overrules: int = (
+        0  # how often a person resumed it after a cut; a gateway lifts its own cut only when this grows
+    )
     stable: str  # release id
     canary: str
     gates: tuple[GateEntry, ...] = ()

@@ -172,7 +172,9 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self.started:
             first_at = self.last_at + call.first_byte_s
             if now >= first_at:
-                self.fail("upstream_timeout", "The upstream sent nothing within the first-byte time-out.", 504)
+                self.fail(
+                    "upstream_timeout", "The upstream sent nothing within the first-byte time-out.", 504
+                )
             else:
                 self.timer = self.loop.call_at(min(first_at, call.deadline_at), self._expire)
         else:
