@@ -14,7 +14,6 @@ import msgspec
 # Odds ratios betted on, canary to stable, and the weight of each; the first component is the plug-in estimate.
 _ODDS = (2.5, 6.0, 15.0, 50.0, 1000.0)
 _WEIGHTS = (0.5, 0.1, 0.1, 0.12, 0.1, 0.08)
-_LOG_WEIGHTS = tuple(log(weight) for weight in _WEIGHTS)
 _HELD_MAX = 32  # stable observations that may wait to be multiplied in; a canary observation never waits
 _MOVED = 0.1  # relative change of an estimate that is worth new bets
 _CEILING = 0.98  # no bet is a certainty: one good answer of a "dead" canary must not end the argument
@@ -99,6 +98,7 @@ class Evidence:
 
     __slots__ = (
         "_awaited",
+        "_awaited_now",
         "_bad_c",
         "_bad_s",
         "_bets",
@@ -132,7 +132,8 @@ class Evidence:
         self._bets = (-1.0, -1.0)
         self._table: Table = ()
         self._awaited = 0  # canary requests whose bets are placed and not settled
-        self._reserve = [0.0] * len(_WEIGHTS)  # what they would multiply by if they all ended well
+        self._awaited_now = 0  # those of them at the bets in force
+        self._reserve = [0.0] * len(_WEIGHTS)  # what the others would multiply by if they all ended well
         self.canary_n = self.canary_bad = 0
         self.stable_n = self.stable_bad = 0
         self.log_value = 0.0  # natural logarithm of the evidence, after the last canary observation
@@ -146,7 +147,7 @@ class Evidence:
             self._bet(again=True)
         if canary:
             self._awaited += 1
-            self._reserve = [value + row[0] for value, row in zip(self._reserve, self._table, strict=True)]
+            self._awaited_now += 1
         return self._table
 
     def withdraw(self, table: Table, canary: bool) -> None:
@@ -154,10 +155,11 @@ class Evidence:
         if not canary:
             return
         self._awaited -= 1
-        if self._awaited > 0:
+        if table is self._table:
+            self._awaited_now -= 1
+        elif self._awaited > self._awaited_now:
             self._reserve = [value - row[0] for value, row in zip(self._reserve, table, strict=True)]
         else:
-            self._awaited = 0
             self._reserve = [0.0] * len(_WEIGHTS)  # also sheds what rounding has left
 
     def observe(self, table: Table, canary: bool, bad: bool) -> None:
@@ -186,6 +188,16 @@ class Evidence:
                 return
         self._multiply()
 
+    def room(self, table: Table) -> int:
+        """How many stable observations may wait for `hold`; -1 if there are other bets by now."""
+        return _HELD_MAX - 1 - self._held if table is self._table else -1
+
+    def hold(self, good: int, bad: int) -> None:
+        """Settle stable observations at the bets in force, within `room`: as that many calls of `observe` would."""
+        self._good_s += good
+        self._bad_s += bad
+        self._held += good + bad
+
     def discounted(self, fraction: float) -> float:
         """The log evidence if this fraction of the canary's awaited requests were to end well.
 
@@ -194,8 +206,12 @@ class Evidence:
         """
         if fraction <= 0.0 or not self._awaited:
             return self.log_value
+        now = self._awaited_now
         return _mixed(
-            [value + fraction * part for value, part in zip(self._logs, self._reserve, strict=True)]
+            [
+                value + fraction * (part + now * row[0])
+                for value, part, row in zip(self._logs, self._reserve, self._table, strict=True)
+            ]
         )
 
     def state(self) -> EvidenceState:
@@ -268,6 +284,11 @@ class Evidence:
         self._bets = (canary, stable)
         base = least / (1.0 - least)
         bets = [canary, *(min(odds * base / (1.0 + odds * base), _CEILING) for odds in _ODDS)]
+        now, self._awaited_now = self._awaited_now, 0
+        if now:
+            self._reserve = [
+                value + now * row[0] for value, row in zip(self._reserve, self._table, strict=True)
+            ]
         self._table = tuple(_logs(factors(bet, stable, self._share, self.margin)) for bet in bets)
 
 
@@ -277,6 +298,8 @@ def _logs(row: tuple[float, float, float, float]) -> tuple[float, float, float, 
 
 def _mixed(logs: list[float]) -> float:
     """The logarithm of the weighted mean of the components, without overflow."""
-    shifted = [value + weight for value, weight in zip(logs, _LOG_WEIGHTS, strict=True)]
-    top = max(shifted)
-    return top + log(sum([exp(value - top) for value in shifted]))
+    top = max(logs)
+    total = 0.0
+    for value, weight in zip(logs, _WEIGHTS, strict=True):
+        total += weight * exp(value - top)
+    return top + log(total)

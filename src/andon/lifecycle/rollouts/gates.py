@@ -6,6 +6,7 @@ Pure and in memory; never routes, never writes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log
 from typing import Protocol
 
@@ -25,6 +26,7 @@ Bets = tuple[
     tuple[float, ...], tuple[Table, ...]
 ]  # cut-offs in seconds (latency only) and a table for each test
 _NO_BETS: Bets = ((), ())
+_ROOM_MAX = 32  # good stable outcomes that may wait where no test asks for them sooner
 
 
 class Gate(Protocol):
@@ -45,6 +47,15 @@ class Gate(Protocol):
 
     def observe(self, bets: Bets, canary: bool, failed: bool, latency_s: float | None) -> None:
         """Settle bets with the outcome."""
+        ...
+
+    def room(self, bets: Bets) -> int:
+        """How many good stable outcomes of these bets may wait to be held together, because none of them alone would
+        change a bet, a cut-off or a verdict; -1 if others have replaced the bets."""
+        ...
+
+    def hold(self, bets: Bets, latencies_s: Sequence[float]) -> None:
+        """Settle good stable outcomes of one set of bets, within `room`: as that many calls of `observe` would."""
         ...
 
     def discounted(self, fraction: float) -> float:
@@ -84,6 +95,16 @@ class ErrorGate:
         evidence = self._evidence
         evidence.observe(bets[1][0], canary, failed is not self._falling)
         self.log_value = evidence.log_value
+
+    def room(self, bets: Bets) -> int:
+        """How many good stable outcomes may wait."""
+        room = self._evidence.room(bets[1][0])
+        return min(room, 0) if self.log_value >= self.bar and not self.breached else room
+
+    def hold(self, bets: Bets, latencies_s: Sequence[float]) -> None:
+        """Settle good stable outcomes; the latencies play no part."""
+        count = len(latencies_s)
+        self._evidence.hold(0 if self._falling else count, count if self._falling else 0)
 
     def discounted(self, fraction: float) -> float:
         """The log evidence if this fraction of the canary's awaited requests ended well."""
@@ -168,6 +189,28 @@ class LatencyGate:
         if stable.n >= self._refresh_at:
             self._refresh_at = stable.n + min(max(stable.n // 16, _REFRESH_MIN), _REFRESH_MAX)
             self._cuts = tuple(stable.quantile(share) or 0.0 for share in self.entry.quantiles)
+
+    def room(self, bets: Bets) -> int:
+        """How many good stable outcomes may wait: also, until the next cut-offs are drawn."""
+        if bets[0] != self._cuts:
+            return -1
+        room = min(_ROOM_MAX, self._refresh_at - self._stable.n - 1)
+        for table, evidence in zip(bets[1], self._evidence, strict=bool(self._cuts)):
+            room = min(room, evidence.room(table))
+        return min(room, 0) if self.log_value >= self.bar and not self.breached else room
+
+    def hold(self, bets: Bets, latencies_s: Sequence[float]) -> None:
+        """Settle good stable outcomes."""
+        cuts = bets[0]
+        if cuts:
+            count, falling = len(latencies_s), self._falling
+            for cut, evidence in zip(cuts, self._evidence, strict=True):
+                above = 0
+                for latency_s in latencies_s:
+                    if latency_s > cut:
+                        above += 1
+                evidence.hold(above if falling else count - above, count - above if falling else above)
+        self._stable.add_all(latencies_s)
 
     def discounted(self, fraction: float) -> float:
         """The log evidence if this fraction of the canary's awaited requests ended fast."""
