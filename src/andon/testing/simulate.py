@@ -63,6 +63,7 @@ def simulate(seed: int, steps: int = STEPS, gateways: int = 2) -> Ran:
 async def _simulate(loop: VirtualLoop, seed: int, steps: int, gateways: int) -> Ran:
     world, clients = World(loop, seed, gateways), Clients()
     invariants, acts = Invariants(world, clients), Steps(world, clients)
+    invariants.on_cut = acts.strike_at_cut
     step, failure = 0, None
     await world.begin()
     try:
@@ -97,6 +98,7 @@ async def _simulate(loop: VirtualLoop, seed: int, steps: int, gateways: int) -> 
 
 async def _come_to_rest(world: World, acts: Steps, invariants: Invariants) -> None:
     """Heal, let traffic flow, and wait until desired equals observed."""
+    invariants.on_cut = None
     world.heal()
     world.trace.add("healed")
     began = world.clock.monotonic()

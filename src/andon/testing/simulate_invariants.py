@@ -6,7 +6,7 @@ Each invariant has a name, by which a failure is told. Reads everything, changes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -80,6 +80,7 @@ class Invariants:
         self._level: dict[str, tuple[float, float]] = {}  # by process: time and level of the team's bucket
         self._answered_at = 0
         self._wrongs: list[tuple[str, str]] = []
+        self.on_cut: Callable[[Machine], None] | None = None  # told of each cut when it is first seen
         world.watchers.append(self.sent)
 
     @property
@@ -125,6 +126,8 @@ class Invariants:
                         watch.entry.canary, watch.cut_overrules, at_ms, machine.troubled
                     )
                     self._world.trace.add(f"{process.name} has cut {watch.entry.canary} of {id_}")
+                    if self.on_cut is not None:
+                        self.on_cut(machine)
             elif known is not None and not known.excused and watch.entry.overrules <= known.overrules:
                 text = f"{process.name} goes on with {known.release} of {id_}, which {machine.name} had cut"
                 self._wrongs.append(("cut-survives-restart", text))

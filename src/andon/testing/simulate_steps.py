@@ -199,6 +199,12 @@ class Steps:
         """The power of one gateway fails, for a moment or a while."""
         self.world.crash_gateway(self._machine(), 0.2 if self._chance() < 0.7 else 8.0)
 
+    def strike_at_cut(self, machine: Machine) -> None:
+        """The worst moment: a gateway that has just cut a release loses its link, and then its power."""
+        if self._chance() < 0.3:
+            self.world.fleet.lines.setdefault(machine.name, Line()).down = True
+            self.world.crash_gateway_soon(machine)
+
     async def crash_control(self) -> None:
         """Control is killed, for a moment or a while."""
         control = self.world.control()

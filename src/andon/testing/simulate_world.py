@@ -223,6 +223,10 @@ class World:
         skew_s = (self.random.uniform() - 0.5) * 0.2
         self.loop.call_later(down_s, self.start_gateway, machine, skew_s, context=self._outside)
 
+    def crash_gateway_soon(self, machine: Machine) -> None:
+        """The same, once whoever is running now has come to its next await."""
+        self.loop.call_soon(self.crash_gateway, machine, context=self._outside)
+
     # control
 
     def control(self) -> Control | None:
