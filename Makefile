@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 export PYTHONPATH := src
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: list setup demo test check format prove sim bench screenshots docs lock accept clean
+.PHONY: list setup demo test check format prove sim bench docs lock accept clean
 
 list: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -59,9 +59,6 @@ sim: setup ## the real app under a seeded scheduler: [SEED=n] [STEPS=n]
 
 bench: setup ## every proof, in full; [QUICK=1] [PEERS=1]
 	@for name in gateway stream rollback crash start predict; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$$name; done
-
-screenshots: setup ## pictures of the console for the docs
-	@$(PY) tools/screenshots.py
 
 docs: setup ## regenerate docs/reference from the code
 	@$(PY) tools/reference.py

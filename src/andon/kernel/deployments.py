@@ -6,7 +6,10 @@ and whose status serving writes. App reads both to compile the snapshot.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from andon.kernel.snapshot import Signature, TargetEntry
 
@@ -16,10 +19,10 @@ DEPLOYMENT = "Deployment"
 class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """One model version wanted `replicas` times. Named `<model>-<version>`; owned by nobody, kept while wanted."""
 
-    model: str
-    version: str
-    replicas: int = 1
-    wanted_by: tuple[str, ...] = ()  # endpoint names, for people
+    model: Annotated[str, Meta(description="The Model.")]
+    version: Annotated[str, Meta(description="Its version.")]
+    replicas: Annotated[int, Meta(description="How many are kept running.")] = 1
+    wanted_by: Annotated[tuple[str, ...], Meta(description="The endpoints that need it, for people.")] = ()
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
