@@ -16,3 +16,8 @@ def test_every_error_code_has_a_meaning() -> None:
     missing, stale = reference.unexplained()
     assert not missing, "say in docs/errors.toml what these mean"
     assert not stale, "nothing raises these any more; remove them from docs/errors.toml"
+
+
+def test_every_field_of_every_kind_has_a_meaning() -> None:
+    rows = [line for line in reference.kinds_page().splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.rstrip(" |").count("|") < 4] == []
