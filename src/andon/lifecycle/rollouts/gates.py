@@ -16,6 +16,7 @@ from andon.lifecycle.rollouts.evidence import Evidence, Table
 from andon.lifecycle.rollouts.latencies import Latencies
 
 _LOG_MAX = 690.0  # e^690 is still a float that JSON can carry
+_WITNESSES_MIN = 2  # bad canary outcomes below which nothing is stopped, whatever the evidence
 _WARM_UP = 10  # stable latencies needed before the first cut-off is drawn
 _REFRESH_MIN, _REFRESH_MAX = (
     8,
@@ -66,6 +67,10 @@ class Gate(Protocol):
         """Observations of canary and stable."""
         ...
 
+    def witnesses(self) -> int:
+        """Canary outcomes that speak against it."""
+        ...
+
     def values(self) -> tuple[float | None, float | None]:
         """What is measured, canary and stable: error rate, or milliseconds at the gate's first quantile."""
         ...
@@ -114,6 +119,10 @@ class ErrorGate:
         """Observations of canary and stable."""
         seen = self._evidence.state()
         return sum(seen.canary), sum(seen.stable)
+
+    def witnesses(self) -> int:
+        """Canary errors (or, for `decrease`, successes)."""
+        return self._evidence.canary_bad
 
     def values(self) -> tuple[float | None, float | None]:
         """Error rates of canary and stable; None for an arm without observations."""
@@ -222,6 +231,10 @@ class LatencyGate:
         """Latencies seen of canary and stable."""
         return self._canary.n, self._stable.n
 
+    def witnesses(self) -> int:
+        """Canary latencies beyond the cut-off of the quantile that saw most of them."""
+        return max(evidence.canary_bad for evidence in self._evidence)
+
     def values(self) -> tuple[float | None, float | None]:
         """Milliseconds at the first quantile, canary and stable."""
         first = self.entry.quantiles[0]
@@ -237,9 +250,15 @@ def open_gate(entry: GateEntry) -> Gate:
 def crosses(gate: Gate, lag: float) -> bool:
     """Whether the gate stands at or above its threshold when late canary answers are taken for good ones.
 
-    `lag` is the fraction of the awaited canary requests that its share of the traffic does not explain.
+    `lag` is the fraction of the awaited canary requests that its share of the traffic does not explain. A single
+    outcome never stops a release: the test would allow it after a long run of good stable ones, but nobody would believe
+    it. Waiting for a second one can only lower the chance of a false stop.
     """
-    return gate.breached or (gate.log_value >= gate.bar and gate.discounted(lag) >= gate.bar)
+    if gate.breached:
+        return True
+    if gate.log_value < gate.bar or gate.witnesses() < _WITNESSES_MIN:
+        return False
+    return gate.discounted(lag) >= gate.bar
 
 
 def readings(gates: tuple[Gate, ...], lag: float = 0.0) -> tuple[GateReading, ...]:
