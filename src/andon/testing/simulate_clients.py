@@ -126,7 +126,8 @@ class Call:
 def draw_call(random: Random, keys: list[Held]) -> Call:
     """A request as clients make them."""
     chance = random.uniform
-    key = keys[int(chance() * len(keys))] if keys and chance() < 0.97 else None
+    tried = [key for key in keys if not key.revoked] if chance() < 0.9 else keys
+    key = tried[int(chance() * len(tried))] if tried and chance() < 0.97 else None
     headers: list[Header] = [(b"content-type", b"application/json")]
     if key is not None:
         headers.append((b"authorization", b"Bearer " + key.secret.encode()))

@@ -77,15 +77,15 @@ class Steps:
         task.add_done_callback(self.world.people.discard)
 
     async def burst(self) -> None:
-        """Some tens of requests over a second or two."""
-        count = 5 + int(self._chance() * 40)
+        """Some tens of requests over a second or two, or nearly at once."""
+        count, gap_s = 5 + int(self._chance() * 50), 0.06 if self._chance() < 0.7 else 0.001
         for _ in range(count):
             machine = self._machine()
             if machine.up and machine.built is not None and machine.process is not None:
                 call = draw_call(self.world.random, self.clients.keys)
                 gateway, process = machine.built.gateway, machine.process
                 self._later(make_call(self.clients, call, machine.name, gateway, process))
-            await self.world.clock.sleep(self._chance() * 0.06)
+            await self.world.clock.sleep(self._chance() * gap_s)
 
     async def release(self) -> None:
         """A new release of one endpoint: better, broken, slow, dead or flaky."""
