@@ -127,8 +127,14 @@ async def open_loop(generator: Generator, rate: float, seconds: float) -> dict[s
     }
 
 
-async def streams(generator: Generator, count: int, rounds: int, gap_s: float) -> dict[str, float]:
-    """`count` paced streams at once, `rounds` times; lateness of a piece = its gap beyond the pace."""
+async def streams(
+    generator: Generator, count: int, rounds: int, gap_s: float, spread_s: float
+) -> dict[str, float]:
+    """`count` paced streams at once, `rounds` times; lateness of a piece = its gap beyond the pace.
+
+    They begin evenly over `spread_s`: over one stream's length, they are at all stages as real ones are; over one gap,
+    all of them begin and end together, which is the worst that clients can do.
+    """
     first: list[float] = []
     late: list[float] = []
     stalled = 0
@@ -146,7 +152,7 @@ async def streams(generator: Generator, count: int, rounds: int, gap_s: float) -
                 first.append(pieces[0] - begin)
                 late.extend(gap - gap_s for gap in gaps)
 
-    await asyncio.gather(*(stream(gap_s * place / count) for place in range(count)))
+    await asyncio.gather(*(stream(spread_s * place / count) for place in range(count)))
     return {
         "streams": count * rounds,
         "errors": generator.errors,
@@ -168,12 +174,15 @@ async def main() -> None:
     parser.add_argument("--streams", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--gap-ms", type=float, default=20.0)
+    parser.add_argument("--spread-ms", type=float, default=20.0)
     options = parser.parse_args()
     generator = Generator(options.url, options.body.read_bytes(), options.header)
     gc.collect()
     gc.disable()
     if options.streams:
-        result = await streams(generator, options.streams, options.rounds, options.gap_ms / 1e3)
+        result = await streams(
+            generator, options.streams, options.rounds, options.gap_ms / 1e3, options.spread_ms / 1e3
+        )
     else:
         result = await open_loop(generator, options.rate, options.seconds)
     print(json.dumps(result))

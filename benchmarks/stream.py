@@ -1,4 +1,8 @@
-"""Proof `stream`: what the gateway adds to the first token and to every token of many paced streams at once."""
+"""Proof `stream`: what the gateway adds to the first token and to every token of many paced streams at once.
+
+Measured twice: with the streams at all stages, as in a running factory, which is what the last line tells; and with
+all of them beginning and ending together, which the table shows beside it.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ STREAMS, ROUNDS, TOKENS, GAP_MS = 128, (3 if QUICK else 8), 64, 20.0
 PATH = "/v1/chat/completions"
 
 
-def measure(url: str, headers: dict[str, str]) -> dict[str, float]:
+def measure(url: str, headers: dict[str, str], spread_ms: float) -> dict[str, float]:
     """All streams at once, several times over."""
     extra = [f"--header={name}: {value}" for name, value in headers.items()]
     done = subprocess.run(
         [
             *("taskset", "-c", LOAD_CORE, sys.executable, "-m", "benchmarks.client", "--url", url),
             *("--body", str(PAYLOADS / "chat_stream.json"), f"--streams={STREAMS}", f"--rounds={ROUNDS}"),
-            *(f"--gap-ms={GAP_MS}", *extra),
+            *(f"--gap-ms={GAP_MS}", f"--spread-ms={spread_ms}", *extra),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -43,19 +47,27 @@ def main() -> None:
         stub = [sys.executable, "-m", "benchmarks.stub", str(upstream), str(TOKENS), str(GAP_MS)]
         stack.enter_context(running(stub, upstream, core=LOAD_CORE, cwd=ROOT))
         stack.enter_context(gateway(work, port, upstream, "acknowledged"))
-        direct = measure(f"http://127.0.0.1:{upstream}{PATH}", {})
-        through = measure(f"http://127.0.0.1:{port}{PATH}", KEY_HEADER)
+        urls = {
+            "direct": (f"http://127.0.0.1:{upstream}{PATH}", {}),
+            "through": (f"http://127.0.0.1:{port}{PATH}", KEY_HEADER),
+        }
+        found = {
+            (name, spread): measure(*urls[name], spread_ms)
+            for spread, spread_ms in (("all stages", TOKENS * GAP_MS), ("together", GAP_MS))
+            for name in urls
+        }
     rows = [
         [
-            name,
+            f"{name}, {spread}",
             int(row["streams"]),
             row["ttft_p50_ms"],
             row["ttft_p99_ms"],
             row["late_p99_ms"],
             int(row["stalled"]),
         ]
-        for name, row in (("direct", direct), ("through", through))
+        for (name, spread), row in found.items()
     ]
+    direct, through = found["direct", "all stages"], found["through", "all stages"]
     table(["", "streams", "TTFT P50 ms", "TTFT P99 ms", "late P99 ms", "stalled"], rows)
     conclude(
         {
