@@ -98,6 +98,7 @@ class ControlProcess:
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
             built.driver.stop()
+            built.publisher.close()
             server.should_exit = True
             await asyncio.wait(tasks[2:], timeout=2)
             for task in tasks:

@@ -43,6 +43,7 @@ class Publisher:
         self._receive = receive
         self._wake = asyncio.Event()
         self._news = asyncio.Event()  # replaced at every new snapshot, so that each waiter wakes once
+        self._closed = False
         self.version = 0
         self.encoded = b""
         self.problem = "no snapshot has been compiled yet"
@@ -56,7 +57,7 @@ class Publisher:
         deadline = self._clock.monotonic() + wait_s
         while self.version <= have:
             left = deadline - self._clock.monotonic()
-            if left <= 0:
+            if left <= 0 or self._closed:
                 return None
             news = asyncio.ensure_future(self._news.wait())
             patience = asyncio.ensure_future(self._clock.sleep(left))
@@ -67,6 +68,11 @@ class Publisher:
                     task.cancel()
                 await asyncio.gather(news, patience, return_exceptions=True)
         return self.encoded
+
+    def close(self) -> None:
+        """Let waiting gateways go: the process ends."""
+        self._closed = True
+        self._news.set()
 
     async def report(self, reports: Sequence[Report], *, gateway: str) -> None:
         """Take facts from a gateway, each once."""
