@@ -194,7 +194,15 @@ def wrk(
         before = server.cpu_s() if server else 0.0
         done = subprocess.run(
             [
-                *("taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"),
+                *(
+                    "taskset",
+                    "-c",
+                    LOAD_CORE,
+                    "wrk",
+                    "-t1",
+                    f"-c{connections}",
+                    f"-d{max(1, round(seconds))}s",
+                ),
                 *("--timeout", "10s", "-s", script.name, url),
             ],
             env={**os.environ, "BODY": str(body), "HEADERS": lines},
