@@ -251,8 +251,8 @@ def crosses(gate: Gate, lag: float) -> bool:
     """Whether the gate stands at or above its threshold when late canary answers are taken for good ones.
 
     `lag` is the fraction of the awaited canary requests that its share of the traffic does not explain. A single
-    outcome never stops a release: the test would allow it after a long run of good stable ones, but nobody would believe
-    it. Waiting for a second one can only lower the chance of a false stop.
+    outcome never stops a release: the test would allow it after a long run of good stable ones, but nobody would
+    believe it. Waiting for a second one can only lower the chance of a false stop.
     """
     if gate.breached:
         return True
