@@ -82,6 +82,8 @@ def _check_texts(message: openai.Message, index: int) -> Refused | None:
 
 def check_counts(max_tokens: int | None, max_completion_tokens: int | None, n: int | None) -> Refused | None:
     """Caps and copies: positive, and within what a counter can hold."""
+    if max_tokens is None and max_completion_tokens is None and n is None:
+        return None
     for name, value, most in (
         ("max_tokens", max_tokens, TOKENS_MAX),
         ("max_completion_tokens", max_completion_tokens, TOKENS_MAX),

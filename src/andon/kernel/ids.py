@@ -19,6 +19,8 @@ class Ids:
         self._now_ns = clock.now_ns
         self._bits = random.bits
         self._last = 0
+        self._prefix = ""  # everything down to the version, of the millisecond below
+        self._prefix_ms = -1
 
     def next(self) -> str:
         """A new id in the canonical 36-character form."""
@@ -26,9 +28,17 @@ class Ids:
         if stamp <= self._last:
             stamp = self._last + 1
         self._last = stamp
-        high = ((stamp >> 12) << 16) | 0x7000 | (stamp & 0xFFF)
-        text = f"{high:016x}{0x8000000000000000 | self._bits(62):016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        if stamp >> 12 != self._prefix_ms:
+            self._prefix_ms = stamp >> 12
+            text = f"{self._prefix_ms:012x}"
+            self._prefix = f"{text[:8]}-{text[8:]}-7"
+        low = self._bits(62)
+        return "%s%03x-%04x-%012x" % (  # noqa: UP031 - a third faster than the f-string, and made for every request
+            self._prefix,
+            stamp & 0xFFF,
+            0x8000 | low >> 48,
+            low & 0xFFFF_FFFF_FFFF,
+        )
 
 
 def time_ms(id_: str) -> int:
