@@ -191,6 +191,27 @@ def test_silence_is_a_timeout(run, answer, options):
     run(main())
 
 
+@pytest.mark.parametrize("rest", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"])
+def test_silence_is_a_timeout_on_a_connection_used_before(run, rest):
+    async def script_(reader, writer):
+        await read_request(reader)
+        writer.write(OK)
+        await read_request(reader)
+        writer.write(rest)
+        await reader.read()
+
+    async def main() -> None:
+        client = Client(SystemClock())
+        async with upstream(script_) as target:
+            await ask(client, target)  # leaves a timer behind that looks much later
+            with pytest.raises(Transient) as caught:
+                await ask(client, target, first_byte_timeout_s=0.05, idle_timeout_s=0.03)
+            assert (caught.value.code, caught.value.status) == ("upstream_timeout", 504)
+        await client.close()
+
+    run(main())
+
+
 def test_nobody_there_is_upstream_connect(run, tmp_path):
     async def main() -> None:
         client = Client(SystemClock())

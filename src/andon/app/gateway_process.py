@@ -40,6 +40,7 @@ from andon.wire.limits import ServerLimits
 from andon.wire.server import Server
 
 _logger = structlog.get_logger("andon.gateway")
+_COLLECT_EVERY = 20_000  # objects more than before; bounds what a cycle made by accident can hold
 
 
 def read_credential(reference: str) -> str:
@@ -131,8 +132,10 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     await data.start(settings.host, settings.gateway_port)
     _logger.info("serving", port=data.port, admin_port=admin.port, snapshot=holder.version)
     # What was built so far lives as long as the process: the collector need not look at it again.
+    # A request makes no cycles, so reference counts free what it took; the rest can be looked at less often.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY)
     loops = [asyncio.ensure_future(loop) for loop in built.loops()]
     try:
         await stopping.wait()

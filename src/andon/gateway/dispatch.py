@@ -137,8 +137,9 @@ class Dispatcher:
             *target.headers,
             (b"content-type", x.content_type),
             (b"x-request-id", x.id.encode()),
-            *_onward(course),
         ]
+        if x.header_length is not None or x.traceparent is not None:
+            headers += _onward(course)
         stream = course.stream
         sink = None if stream is None else stream.sink()
         x.upstream_started_at = self._now()

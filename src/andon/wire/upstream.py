@@ -67,6 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         "started",
         "status",
         "timer",
+        "timer_at",
         "transport",
         "unacknowledged",
         "waiter",
@@ -74,8 +75,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
     waiter: asyncio.Future[bool]
-    timer: asyncio.TimerHandle
-
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -101,11 +100,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.seen_bytes = 0  # of the head, until it is whole
         self.interims = 0
         self.unacknowledged = 0  # bytes given to the sink since it was last writable
+        # Kept from request to request and moved only when it would be late: most answers come long before.
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_at = 0.0  # when it looks
 
     # The client's side.
 
     def begin(self, call: Call, remaining_s: float) -> None:
-        """Write a request and set the one timer that watches over it."""
+        """Write a request; see that the timer looks in time."""
         loop = self.loop
         self.call = call
         self.failure = None
@@ -117,7 +119,9 @@ class UpstreamConnection(asyncio.Protocol):
         call.deadline_at = now + remaining_s
         # The first look comes early enough for whichever time-out is the shortest: silence after a first byte too.
         first_s = call.first_byte_s if call.first_byte_s < call.idle_s else call.idle_s
-        self.timer = loop.call_later(first_s if first_s < remaining_s else remaining_s, self._expire)
+        look_at = now + (first_s if first_s < remaining_s else remaining_s)
+        if self.timer is None or self.timer_at > look_at:
+            self._look_at(look_at)
         self.last_at = now
         if len(call.body) < _COPY_BYTES_MAX:
             self.transport.write(call.head + call.body)
@@ -126,7 +130,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def end(self) -> bool:
         """Let go of the request; whether the connection may serve another."""
-        self.timer.cancel()
         call, self.call = self.call, None
         if self.failure is not None and self.waiter.done() and not self.waiter.cancelled():
             self.waiter.exception()  # seen, even if the caller was cancelled at the same moment
@@ -154,6 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.closed:
             self.transport.abort()
         self.closed = True
+        self._stop_looking()
 
     def fail(self, code: str, message: str, status: int = 502) -> None:
         """End the request with an error and the connection with it."""
@@ -162,8 +166,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.waiter.set_exception(self.failure)
         self.abort()
 
+    def _look_at(self, at: float) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer_at = at
+        self.timer = self.loop.call_at(at, self._expire)
+
+    def _stop_looking(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
     def _expire(self) -> None:
-        """The timer: one per request, set again only while an answer is streaming in."""
+        """The timer: acts on a time-out that has passed, or looks again when the next one may."""
+        self.timer = None
         call, now = self.call, self.loop.time()
         if call is None or self.is_complete:
             return
@@ -176,14 +192,15 @@ class UpstreamConnection(asyncio.Protocol):
                     "upstream_timeout", "The upstream sent nothing within the first-byte time-out.", 504
                 )
             else:
-                self.timer = self.loop.call_at(min(first_at, call.deadline_at), self._expire)
+                # Silence after a first byte that comes meanwhile must be noticed within the idle time-out too.
+                self._look_at(min(first_at, now + call.idle_s, call.deadline_at))
         else:
             drains = self.waiter.done()  # the client is slow, not the upstream
             quiet_at = (now if drains else self.last_at) + call.idle_s
             if now >= quiet_at:
                 self.fail("upstream_timeout", "The upstream went silent in the middle of its answer.", 504)
             else:
-                self.timer = self.loop.call_at(min(quiet_at, call.deadline_at), self._expire)
+                self._look_at(min(quiet_at, call.deadline_at))
 
     # The transport's side.
 
@@ -195,6 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The upstream has left: the end of an answer that has no other, else a failure."""
         self.closed = True
+        self._stop_looking()
         if self.call is not None and not self.is_complete:
             if self.is_head_read and exc is None and self._ends_with_connection():
                 self._complete()
