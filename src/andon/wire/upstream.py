@@ -75,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
     waiter: asyncio.Future[bool]
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
