@@ -110,7 +110,8 @@ def _explanation(found: Explanation) -> views.RolloutExplanation:
         reason=found.reason or found.because,
         seconds=found.seconds,
         canary_requests=cut.canary_requests if cut else found.canary_requests,
-        stable_requests=found.stable_requests,
+        # What a gateway told last is up to a second old; a cut carries the counts of its own moment.
+        stable_requests=max([found.stable_requests, *(reading.stable_n for reading in readings)]),
         stopped_after_s=cut.seconds if cut else None,
         readings=readings,
     )

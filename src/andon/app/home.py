@@ -55,6 +55,10 @@ class Home:
                 hint="Choose a folder that you may write to with --home.",
             ) from error
 
+    def has_state(self) -> bool:
+        """Whether a factory has been started here before, on the embedded database."""
+        return (self.state / "state.db").exists()
+
     def database_url(self) -> str:
         """The embedded database."""
         return f"sqlite:///{self.state / 'state.db'}"

@@ -286,6 +286,8 @@ def up(
     given = {f"ANDON_{name.upper()}_PORT": str(port) for name, port in (ports or {}).items()}
     environment = {**os.environ, **given}
     settings = load_settings(home.root, environment)
+    if files and home.has_state():
+        say("this factory was applied before: changes in the file wait for `andon plan` and `andon apply`")
     if detach:
         _detach(home, files, environment)
         info = home.read_run_info()
