@@ -68,7 +68,7 @@ def test_one_stage_that_refuses_keeps_everything_as_it_was(tmp_path: Path):
     [
         b"{", b"[]", b'{"version":9}', encoded(5), encoded(4),
         encoded(9, chat_endpoint(), chat_endpoint()),
-        encoded(9, chat_endpoint(hedge_after_ms=5)),
+        encoded(9, chat_endpoint(hedge_after_ms=-5)),
         encoded(9, chat_endpoint(fallbacks=("none",))),
         encoded(9, chat_endpoint(fallbacks=("credit",)), oip_endpoint()),
         encoded(9, chat_endpoint(timeout_s=0)),

@@ -12,6 +12,7 @@ import msgspec
 
 from andon.gateway.course import Course, Sink
 from andon.gateway.dialects import oip, openai
+from andon.gateway.hedging import Hedging
 from andon.gateway.meters import Meters
 from andon.gateway.recording import Recorder
 from andon.gateway.retries import (
@@ -79,6 +80,7 @@ class Dispatcher:
         self._random = random
         self._settings = settings
         self._meters = meters
+        self._hedging = Hedging(self._attempt, targets, recorder, clock=clock, random=random, meters=meters)
 
     async def run(self, course: Course) -> Answer:
         """The answer to give, errors of the upstream included; raises `Transient` when there is none.
@@ -100,7 +102,10 @@ class Dispatcher:
             else:
                 x.target = target.entry.id
                 try:
-                    answer = await self._attempt(course, target)
+                    if attempts is None and course.served.endpoint.hedge_after_ms and course.stream is None:
+                        answer, target = await self._raced(course, target)
+                    else:
+                        answer = await self._attempt(course, target)
                     if answer.status < 300:
                         self._good(target)
                         course.blamed = False
@@ -130,6 +135,14 @@ class Dispatcher:
                 assert error is not None  # an attempt ends in one or the other
                 raise error
             target = upcoming
+
+    async def _raced(self, course: Course, target: Target) -> tuple[Answer, Target]:
+        """The first attempt of an endpoint that hedges. Raises as `_attempt` does, for the attempt that counts."""
+        after_s = course.served.endpoint.hedge_after_ms / 1000
+        outcome, counted = await self._hedging.run(course, target, after_s)
+        if isinstance(outcome, Transient):
+            raise outcome
+        return outcome, counted
 
     async def _attempt(self, course: Course, target: Target) -> Answer:
         x, endpoint = course.exchange, course.served.endpoint

@@ -45,8 +45,8 @@ def _names(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _endpoint(endpoint: EndpointEntry, snapshot: Snapshot) -> Iterator[str]:
-    if endpoint.hedge_after_ms:
-        yield "hedging is not available in this gateway; set hedgeAfterMs to 0"
+    if endpoint.hedge_after_ms < 0:
+        yield "hedgeAfterMs must not be negative"
     limits = (
         endpoint.timeout_s,
         endpoint.connect_timeout_s,

@@ -35,7 +35,10 @@ class EndpointSpec(Written, frozen=True, kw_only=True):
     ] = "acknowledged"
     timeouts: Annotated[TimeoutsSpec, D(description="Limits on waiting.")] = TimeoutsSpec()
     retries: Annotated[int, D(description="Further attempts after a failed one.", ge=0, le=10)] = 2
-    hedge_after_ms: Annotated[int, D(description="A second attempt after so long; 0 = off.", ge=0)] = 0
+    hedge_after_ms: Annotated[
+        int,
+        D(description="Milliseconds after which a second target is asked too (no streams); 0 = off.", ge=0),
+    ] = 0
     fallbacks: Annotated[tuple[str, ...], D(description="Endpoints tried when every target failed.")] = ()
     body_max: Annotated[str, D(description="Largest request body, such as 10Mi.")] = "10Mi"
     max_output_tokens: Annotated[
