@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 export PYTHONPATH := src
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: list setup demo test check format prove sim bench docs lock accept clean
+.PHONY: list setup compile demo test check format prove sim bench docs lock accept clean
 
 list: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -29,7 +29,11 @@ $(READY): requirements.lock pyproject.toml
 	@echo "setup: installing the locked dependencies into $(VENV) (once, a minute or two)"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PY) tools/compile.py
 	@touch $(READY)
+
+compile: setup ## the hot path as machine code, again after edits; ANDON_PURE=1 does without
+	@$(PY) tools/compile.py
 
 demo: setup ## a whole factory on this machine tells its story; EXIT=1 ends by itself
 	@$(VENV)/bin/andon demo $(if $(EXIT),--exit) $(if $(JSON),--json)
@@ -50,14 +54,14 @@ format: setup ## put every file in the one format
 	@$(VENV)/bin/ruff check --quiet --fix . || true
 	@$(VENV)/bin/ruff format --quiet .
 
-prove: setup ## one proof: NAME=gateway|stream|rollback|crash|start|predict [QUICK=1] [PEERS=1]
+prove: compile ## one proof: NAME=gateway|stream|rollback|crash|start|predict [QUICK=1] [PEERS=1]
 	@test -n "$(NAME)" || { echo "Say which: make prove NAME=$$(ls benchmarks/*.py 2>/dev/null | xargs -n1 basename -s .py | grep -v __ | paste -sd '|') [QUICK=1] [PEERS=1]"; exit 2; }
 	@QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$(NAME)
 
 sim: setup ## the real app under a seeded scheduler: [SEED=n] [STEPS=n]
 	@$(PY) -m andon.testing.simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
-bench: setup ## every proof, in full; [QUICK=1] [PEERS=1]
+bench: compile ## every proof, in full; [QUICK=1] [PEERS=1]
 	@for name in gateway stream rollback crash start predict; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$$name; done
 
 docs: setup ## regenerate docs/reference from the code

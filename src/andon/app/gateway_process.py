@@ -1,174 +1,21 @@
-"""The gateway's process: built from its home alone, so that it serves with control away.
+"""The gateway's process: `python -m andon.app.gateway_process --home DIR`.
 
-`python -m andon.app.gateway_process --home DIR`. Opens the ledger's log, loads the last good snapshot, listens for
-data and for its admin, and keeps the link to control. SIGTERM drains: nothing that was begun fails.
+Decides which form of the hot path is used, compiled or interpreted, and only then imports it. Serving itself is
+`app/gateway_serving`, which must not be imported before.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import gc
 import os
-import signal
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-import structlog
-import uvloop
-
-from andon.app.gateway_assembly import GatewayGround, assemble_gateway
-from andon.app.home import Home
-from andon.app.journals import set_up
-from andon.app.settings import Settings, load_settings
-from andon.gateway.admin import Admin
-from andon.gateway.link import CONTROL
-from andon.gateway.settings import GatewaySettings
-from andon.kernel.clock import SystemClock
-from andon.kernel.errors import AndonError, Refused
-from andon.kernel.random import SystemRandom
-from andon.kernel.snapshot import Snapshot
-from andon.ledger.disk import FileDisk
-from andon.ledger.folder import open_log
-from andon.ledger.log import Log
-from andon.ledger.thread import WorkThread
-from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
-from andon.wire.client import Client
-from andon.wire.limits import ServerLimits
-from andon.wire.server import Server
-
-_logger = structlog.get_logger("andon.gateway")
-_COLLECT_EVERY = 20_000  # objects more than before; bounds what a cycle made by accident can hold
-
-
-def read_credential(reference: str) -> str:
-    """The secret behind `env:NAME` or `file:PATH`; raises Refused, never naming the value."""
-    form, _, place = reference.partition(":")
-    try:
-        value = os.environ[place] if form == "env" else Path(place).read_text()
-    except (KeyError, OSError) as error:
-        raise Refused(
-            "credential_missing",
-            f"The credential {reference} cannot be read: {type(error).__name__}.",
-            hint="Set the environment variable of the gateway, or make the file readable to it.",
-        ) from error
-    return value.strip()
-
-
-def reached(snapshot: Snapshot) -> frozenset[str]:
-    """The targets of a snapshot, and control: every other connection can be let go."""
-    return frozenset(
-        target.id
-        for endpoint in snapshot.endpoints
-        for release in endpoint.releases
-        for target in release.targets
-    ) | {CONTROL}
-
-
-async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None:
-    """Serve until `stopping`, then drain."""
-    clock, random = SystemClock(), SystemRandom()
-    pepper = load_or_create_pepper(home.pepper, random)
-    key = load_or_create_key(home.gateway_key, random)
-    async with open_log(home.ledger, clock, settings.gateway_name) as log:
-        client = Client(clock)
-        thread = WorkThread("files")
-        try:
-            wiring = Wiring(
-                clock=clock,
-                random=random,
-                pepper=pepper,
-                key=key,
-                log=log,
-                client=client,
-                thread=thread,
-            )
-            await _serve(home, settings, stopping, wiring)
-        finally:
-            await client.close()
-            thread.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wiring:
-    """What the process was built on: clock, chance, secrets, log, upstream connections, a thread for files."""
-
-    clock: SystemClock
-    random: SystemRandom
-    pepper: bytes
-    key: str
-    log: Log
-    client: Client
-    thread: WorkThread
-
-
-async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring: Wiring) -> None:
-    clock = wiring.clock
-    bounds = GatewaySettings(gateway=settings.gateway_name, drain_timeout_s=settings.drain_s)
-    built = assemble_gateway(
-        GatewayGround(
-            bounds=bounds,
-            pepper=wiring.pepper,
-            control_url=f"http://{settings.control_host}:{settings.control_port}",
-            control_key=wiring.key,
-            clock=clock,
-            random=wiring.random,
-            log=wiring.log,
-            upstream=wiring.client,
-            files=wiring.thread,
-            cuts=FileDisk(home.cuts),
-            snapshots=FileDisk(home.snapshots),
-            credentials=read_credential,
-        )
-    )
-    gateway, holder = built.gateway, built.holder
-    holder.on_adopted = lambda snapshot: wiring.client.keep_targets(reached(snapshot))
-    await holder.load()
-    admin = Server(Admin(gateway, holder, connected=lambda: built.link.connected), ServerLimits(), clock)
-    data = Server(gateway, ServerLimits(), clock)
-    await admin.start(settings.host, settings.gateway_admin_port)
-    await data.start(settings.host, settings.gateway_port)
-    _logger.info("serving", port=data.port, admin_port=admin.port, snapshot=holder.version)
-    # What was built so far lives as long as the process: the collector need not look at it again.
-    # A request makes no cycles, so reference counts free what it took; the rest can be looked at less often.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_EVERY)
-    loops = [asyncio.ensure_future(loop) for loop in built.loops()]
-    try:
-        await stopping.wait()
-        await gateway.drain(data)
-    finally:
-        for task in loops:
-            task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        await admin.drain(0.5)
-
-
-async def _main(home: Home, settings: Settings) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    await serve(home, settings, stopping)
+from andon.app import compiled
+from andon.app.cli.commands import load
 
 
 def main() -> None:
     """The command line of the process."""
-    parser = argparse.ArgumentParser(prog="andon gateway")
-    parser.add_argument("--home", type=Path, required=True)
-    home = Home(parser.parse_args().home)
-    try:
-        home.create()
-        settings = load_settings(home.root, os.environ)
-        set_up("gateway", settings.log_level)
-        with contextlib.suppress(KeyboardInterrupt):  # the signal handler has drained already
-            uvloop.run(_main(home, settings))
-    except (AndonError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+    compiled.use(os.environ)
+    load("andon.app.gateway_serving").main()
 
 
 if __name__ == "__main__":

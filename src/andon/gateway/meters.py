@@ -12,7 +12,20 @@ from typing import Final
 
 OTHER: Final = "other"  # stands for every name that no snapshot knows
 SERIES_MAX: Final = 10_000  # of one family; beyond, new label sets are counted as `other`
-ADDED_BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+ADDED_BOUNDS_S: Final[tuple[float, ...]] = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+)
 
 
 class Histogram:

@@ -19,7 +19,7 @@ from andon.gateway.dialects import oip, openai
 from andon.kernel.errors import Refused
 from andon.kernel.snapshot import Signature, TensorSpec
 
-ITEM_BYTES: Final = MappingProxyType(dict(oip.ITEM_BYTES))
+ITEM_BYTES: Final[MappingProxyType[str, int]] = MappingProxyType(dict(oip.ITEM_BYTES))
 ROLES: Final = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
 MESSAGES_MAX: Final = 10_000
 TENSORS_MAX: Final = 1_000

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Permanent, Transient
@@ -260,10 +260,12 @@ class Client:
         pool.opening += 1
         try:
             if place.socket:
-                await loop.create_unix_connection(lambda: connection, place.socket)
+                await loop.create_unix_connection(cast("Any", lambda: connection), place.socket)
             else:
                 context = self._tls() if place.is_tls else None
-                await loop.create_connection(lambda: connection, place.host, place.port, ssl=context)
+                await loop.create_connection(
+                    cast("Any", lambda: connection), place.host, place.port, ssl=context
+                )
         except BaseException:
             connection.abort()
             raise

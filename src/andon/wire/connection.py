@@ -25,7 +25,7 @@ _DEAF: Final = 3
 _SLICE_BYTES: Final = 16 * 1024  # fed to the parser at once, so that pipelined requests are noticed in time
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Parses, queues, answers and times out. Parser callbacks are the methods named `on_*`."""
 
     __slots__ = (

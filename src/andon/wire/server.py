@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Conflict
@@ -117,12 +117,13 @@ class Server:
         for connection in tuple(self._census.connections):
             connection.drain()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> asyncio.Protocol:
         loop = asyncio.get_running_loop()
         if self._timer is None:
             self._census.now = self._census.clock.monotonic()
             self._timer = loop.call_later(self._census.tick_s, self._tick, loop)
-        return Connection(self._census, loop)
+        # It has the methods, not the type: a compiled class cannot inherit from an interpreted one.
+        return cast("asyncio.Protocol", Connection(self._census, loop))
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let every connection look at its time-outs; with nobody connected, time stands still until somebody is."""

@@ -44,7 +44,7 @@ class Call:
         self.deadline_at = 0.0  # set when it begins
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """Protocol of one connection. `waiter` yields True when the answer is whole, False when the sink must drain."""
 
     __slots__ = (
@@ -209,6 +209,15 @@ class UpstreamConnection(asyncio.Protocol):
         """Ready for a first request."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the type
         self.closed = False
+
+    def eof_received(self) -> None:
+        """The upstream will send no more: the transport closes, and `connection_lost` judges."""
+
+    def pause_writing(self) -> None:
+        """Nothing to do: a request is written at once, and its answer awaited."""
+
+    def resume_writing(self) -> None:
+        """Nothing to do."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The upstream has left: the end of an answer that has no other, else a failure."""

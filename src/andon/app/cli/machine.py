@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,4 +153,8 @@ def _phase(item: dict[str, Any]) -> str:
 def version(context: typer.Context) -> None:
     """The version of this program."""
     session: Session = context.obj
-    emit_table(session, {"version": __version__}, ["VERSION"], [[__version__]])
+    compiled = load("andon.app.compiled")
+    reason = compiled.find(os.environ, compiled.folder()).reason
+    document = {"version": __version__, "gateway": "pure" if reason else "compiled", "reason": reason}
+    gateway = f"pure ({reason})" if reason else "compiled"
+    emit_table(session, document, ["VERSION", "GATEWAY"], [[__version__, gateway]])

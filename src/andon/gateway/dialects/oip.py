@@ -16,7 +16,7 @@ from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Exchange
 from andon.kernel.snapshot import EndpointEntry, Signature, TensorSpec
 
-ITEM_BYTES = (
+ITEM_BYTES: tuple[tuple[str, int], ...] = (
     ("BOOL", 1), ("UINT8", 1), ("UINT16", 2), ("UINT32", 4), ("UINT64", 8), ("INT8", 1), ("INT16", 2),
     ("INT32", 4), ("INT64", 8), ("FP16", 2), ("BF16", 2), ("FP32", 4), ("FP64", 8),
 )  # fmt: skip
