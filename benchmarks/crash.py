@@ -140,14 +140,14 @@ def main() -> None:
         lost = sum(1 for id_ in tally.acknowledged if id_ not in counts)
         duplicated = sum(1 for count in counts.values() if count > 1)
         seconds = time.perf_counter() - started
-    print(f"{len(counts)} rows read, {len(damages)} stretches damaged, seed {SEED}, {seconds:.0f} s")
+    missing = sum(damage.rows for damage in damages)
+    print(f"{len(counts)} rows read, {len(damages)} torn ends, {missing} rows missing before them, ", end="")
+    print(f"{tally.refused} answers refused, seed {SEED}, {seconds:.0f} s")
     result = {
         "kills": KILLS,
         "acknowledged": len(tally.acknowledged),
         "lost": lost,
         "duplicated": duplicated,
-        "refused": tally.refused,
-        "rows_missing": sum(damage.rows for damage in damages),
     }
     print(json.dumps(result))
     if lost or duplicated or not tally.acknowledged:
