@@ -5,7 +5,10 @@ Colour and live lines only on a terminal; elsewhere plain lines that read well i
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -78,10 +81,16 @@ class Narration:
         """What to try on the factory that is still running."""
         self._say(
             f"\nThe factory is still running ({gateway_url}). Try next:\n"
-            f"  cd {home}\n"
+            f"  cd {home}\n{self._reachable()}"
             "  andon get rollouts · andon explain rollout credit-2 · andon top --once · andon logs\n"
             "  andon undo --to 1 goes back to the first version; andon down stops the factory"
         )
+
+    def _reachable(self) -> str:
+        """A line that makes `andon` a command where the shell does not find it."""
+        if shutil.which("andon"):
+            return ""
+        return f"  alias andon={Path(sys.executable).with_name('andon')}\n"
 
     def _say(self, text: str) -> None:
         if self._live:
