@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import structlog
 
+from andon.control.waking import Signal, wait_until
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError
 from andon.kernel.reports import Report
@@ -41,7 +42,7 @@ class Publisher:
         self._clock = clock
         self._compile = compile_
         self._receive = receive
-        self._wake = asyncio.Event()
+        self._wake = Signal(clock)
         self._news = asyncio.Event()  # replaced at every new snapshot, so that each waiter wakes once
         self._closed = False
         self.version = 0
@@ -59,14 +60,7 @@ class Publisher:
             left = deadline - self._clock.monotonic()
             if left <= 0 or self._closed:
                 return None
-            news = asyncio.ensure_future(self._news.wait())
-            patience = asyncio.ensure_future(self._clock.sleep(left))
-            try:
-                await asyncio.wait({news, patience}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (news, patience):
-                    task.cancel()
-                await asyncio.gather(news, patience, return_exceptions=True)
+            await wait_until(self._news, self._clock, left)
         return self.encoded
 
     def close(self) -> None:
@@ -81,7 +75,6 @@ class Publisher:
     async def run(self) -> None:
         """Compile at every signal and every few seconds, until cancelled."""
         while True:
-            self._wake.clear()
             wait_s = PERIOD_S
             try:
                 await self.refresh()
@@ -89,14 +82,7 @@ class Publisher:
                 self.problem = str(error)
                 _logger.error("snapshot not compiled", code=error.code, reason=str(error))
                 wait_s = RETRY_S
-            waking = asyncio.ensure_future(self._wake.wait())
-            patience = asyncio.ensure_future(self._clock.sleep(wait_s))
-            try:
-                await asyncio.wait({waking, patience}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (waking, patience):
-                    task.cancel()
-                await asyncio.gather(waking, patience, return_exceptions=True)
+            await self._wake.wait(wait_s)
 
     async def refresh(self) -> None:
         """Compile, number and publish once. Raises what the compilation or the store raises."""

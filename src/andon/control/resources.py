@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from andon.control.kinds import API_VERSION, Kind
+from andon.control.kinds import Kind
 from andon.store.model import Record
 
 NAME_LENGTH_MAX = 63
@@ -101,23 +101,6 @@ def record_of(content: Content) -> Record:
         annotations=content.annotations,
         spec=content.spec,
     )
-
-
-def envelope_of(record: Record, *, status: bool = True) -> dict[str, Any]:
-    """A stored resource in the shape of a factory file, with the server's own fields when `status` is asked for."""
-    metadata: dict[str, Any] = {"name": record.name}
-    if record.labels:
-        metadata["labels"] = record.labels
-    if record.annotations:
-        metadata["annotations"] = record.annotations
-    envelope = {"apiVersion": API_VERSION, "kind": record.kind, "metadata": metadata, "spec": record.spec}
-    if status:
-        metadata |= {"generation": record.generation, "version": record.version}
-        metadata |= {"createdNs": record.created_ns, "updatedNs": record.updated_ns}
-        if record.owner:
-            metadata["owner"] = record.owner
-        envelope["status"] = record.status
-    return envelope
 
 
 def digest_of(value: Any) -> str:

@@ -10,6 +10,20 @@ import asyncio
 from andon.kernel.clock import Clock
 
 
+async def wait_until(event: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Return when the event is set or `seconds` have passed; at once if there is nothing to wait for."""
+    if event.is_set() or seconds <= 0:
+        return
+    sleeping = asyncio.ensure_future(clock.sleep(seconds))
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        waiting.cancel()
+        await asyncio.gather(sleeping, waiting, return_exceptions=True)
+
+
 class Signal:
     """A signal for one waiter. Call it on the event loop's thread only."""
 
@@ -29,15 +43,7 @@ class Signal:
 
     async def wait(self, seconds: float) -> bool:
         """Wait at most `seconds`; whether it was signalled since the last wait."""
-        if not self._event.is_set() and seconds > 0:
-            sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-            waiting = asyncio.ensure_future(self._event.wait())
-            try:
-                await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                sleeping.cancel()
-                waiting.cancel()
-                await asyncio.gather(sleeping, waiting, return_exceptions=True)
+        await wait_until(self._event, self._clock, seconds)
         signalled, self._signalled = self._signalled, False
         self._event.clear()
         return signalled
