@@ -127,7 +127,8 @@ def test_a_dead_release_stops_itself_and_everything_tells_the_story(line: Line, 
     assert reading["evidence"] >= reading["threshold"]
     text = factory.andon("explain", "rollout", rollout).stdout
     assert "breach" in text
-    assert re.search(r"errors\s+errorRate\s+100\.00% \(n=\d+\)\s+0\.00% \(n=\d+\)", text)
+    # Once in 128 runs the split sends the first seven requests to the canary, and the stable release none.
+    assert re.search(r"errors\s+errorRate\s+100\.00% \(n=\d+\)\s+(?:0\.00%|-) \(n=\d+\)", text)
     assert "Aborted" in factory.andon("get", "rollouts").stdout
     names = [event["name"] for event in factory.events(f"Rollout/{rollout}")]
     assert names[0] == "rollout.started"
