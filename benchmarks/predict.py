@@ -171,7 +171,7 @@ def andon(work: Path) -> Iterator[Contender]:
     save_model(home / "credit.onnx")
     (home / "factory.yaml").write_text(documents(1))
     port, admin, control = free_port(), free_port(), free_port()
-    ports = {"GATEWAY_PORT": port, "GATEWAY_ADMIN_PORT": admin, "CONTROL_PORT": control}
+    ports = {"GATEWAY_PORT": port, "GATEWAY_ADMIN_PORT": admin, "CONTROL_PORT": control, "OBSERVER_PORT": 0}
     environment = {f"ANDON_{name}": str(value) for name, value in ports.items()}
     environment["PYTHONPATH"] = str(ROOT / "src")
     program = [sys.executable, "-m", "andon.app.cli.main"]

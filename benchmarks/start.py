@@ -65,7 +65,12 @@ class Factory:
     key: str = ""
 
     def __post_init__(self) -> None:
-        ports = {"CONTROL_PORT": free_port(), "GATEWAY_ADMIN_PORT": free_port(), "GATEWAY_PORT": self.port}
+        ports = {
+            "CONTROL_PORT": free_port(),
+            "GATEWAY_ADMIN_PORT": free_port(),
+            "GATEWAY_PORT": self.port,
+            "OBSERVER_PORT": free_port(),
+        }
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "src"),

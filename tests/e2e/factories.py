@@ -68,7 +68,7 @@ class Factory:
         self.root = root
         self.started_at = 0.0
         self.started: list[subprocess.Popen[bytes]] = []
-        self.port, self.control_port, self.admin_port = free_ports(3)
+        self.port, self.control_port, self.admin_port, self.observer_port = free_ports(4)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANDON_")},
             "PYTHONPATH": str(ROOT / "src"),
@@ -76,6 +76,7 @@ class Factory:
             "ANDON_GATEWAY_PORT": str(self.port),
             "ANDON_CONTROL_PORT": str(self.control_port),
             "ANDON_GATEWAY_ADMIN_PORT": str(self.admin_port),
+            "ANDON_OBSERVER_PORT": str(self.observer_port),
             **(settings or {}),
         }
 

@@ -14,7 +14,8 @@ import structlog
 import uvicorn
 
 from andon.app import views
-from andon.app.api import ADMIN_GRANTS, GATEWAY_GRANTS, build_routes
+from andon.app.api import build_routes
+from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.services import RolloutVerb, Services
 from andon.control.catalogue import Catalogue
 from andon.control.factory import Factory

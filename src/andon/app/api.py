@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from andon.app import views
+from andon.app.observer.table import observer_routes
 from andon.app.services import RolloutVerb, Services
 from andon.control.documents import Document, Source, parse_sources
 from andon.control.explain import Explanation
@@ -22,9 +23,6 @@ from andon.kernel.errors import Refused
 from andon.kernel.units import duration_s
 from andon.store.model import Journaled, Record, Revision
 from andon.web.routes import OPEN, Call, Raw, Route, ServerEvent, Stream
-
-ADMIN_GRANTS = ("factory.*", "release.*", "key.*", "ledger.*")
-GATEWAY_GRANTS = ("gateway.*",)
 
 FOLLOW_S = 0.25  # how soon a follower sees what happened
 HEARTBEAT_S = 15.0
@@ -280,6 +278,7 @@ def build_routes(services: Services) -> Sequence[Route]:
         *_rollout_routes(api, services),
         *_key_routes(api),
         *_traffic_routes(api),
+        *observer_routes(),
     )
 
 

@@ -21,11 +21,13 @@ import uvicorn
 import uvloop
 
 from andon import __version__
-from andon.app.api import ADMIN_GRANTS, GATEWAY_GRANTS, build_routes
+from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
+from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
 from andon.app.journals import set_up
+from andon.app.observer.forwarding import forward_to
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
 from andon.control.documents import parse_sources, read_sources
@@ -94,7 +96,7 @@ class ControlProcess:
             await self._bootstrap(built.factory, files)
             await built.publisher.refresh()
             tasks = [asyncio.create_task(loop) for loop in built.loops()]
-            server = self._server(self._services(built), pepper)
+            server = self._server(self._services(built), pepper, client)
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
             built.driver.stop()
@@ -141,7 +143,7 @@ class ControlProcess:
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
         )
 
-    def _server(self, services: Services, pepper: bytes) -> uvicorn.Server:
+    def _server(self, services: Services, pepper: bytes, client: Client) -> uvicorn.Server:
         credentials = tuple(
             Credential(
                 principal=Principal(name=name, grants=grants),
@@ -159,6 +161,11 @@ class ControlProcess:
                 clock=self._clock,
                 ids=Ids(self._clock, self._random),
                 version=__version__,
+                forward=forward_to(
+                    f"http://{self._settings.control_host}:{self._settings.observer_port}",
+                    client,
+                    self._clock,
+                ),
             ),
         )
         config = uvicorn.Config(

@@ -23,6 +23,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     url: str  # control API
     gateway_url: str
     gateway_admin_url: str
+    observer_url: str = ""  # empty where no observer runs
     pid: int  # of the supervisor
 
 
@@ -35,6 +36,10 @@ class Home:
         self.run = self.state / "run"
         self.logs = self.state / "logs"
         self.ledger = self.state / "ledger"
+        self.tables = self.state / "tables"
+        self.facts = self.state / "facts"
+        self.bodies = self.state / "bodies"
+        self.observer = self.state / "observer"  # positions and profiles: what the observer goes on from
         self.snapshots = self.state / "snapshots"
         self.cuts = self.state / "cuts"
         self.admin_key = self.state / "admin.key"
@@ -46,7 +51,16 @@ class Home:
     def create(self) -> None:
         """Make the folders, readable by the owner only. Raises Refused where that is impossible."""
         try:
-            for folder in (self.state, self.run, self.logs, self.ledger, self.snapshots, self.cuts):
+            kept = (
+                self.ledger,
+                self.facts,
+                self.bodies,
+                self.tables,
+                self.observer,
+                self.snapshots,
+                self.cuts,
+            )
+            for folder in (self.state, self.run, self.logs, *kept):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise Refused(

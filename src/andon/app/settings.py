@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gateway_admin_port: Port = 8792  # health and metrics of the gateway, never public
     control_host: str = "127.0.0.1"
     control_port: Port = 8791
+    observer_port: Port = 8793  # queries, facts, telemetry in, metrics; control forwards to it
+    tables_url: str = ""  # empty = Delta tables in the home; s3://bucket/prefix on a fleet
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this

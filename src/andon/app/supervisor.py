@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -97,6 +98,11 @@ def _holder(port: int) -> str:
     return ""
 
 
+def observer_installed() -> bool:
+    """Whether the extra that the observer needs is there."""
+    return importlib.util.find_spec("duckdb") is not None
+
+
 def choose_port(host: str, port: int) -> int:
     """`port` itself, or a free one for 0."""
     if port:
@@ -118,12 +124,15 @@ class Supervisor:
             gateway_port=choose_port(host, settings.gateway_port),
             gateway_admin_port=choose_port(host, settings.gateway_admin_port),
             control_port=choose_port(control_host, settings.control_port),
+            observer_port=choose_port(control_host, settings.observer_port),
         )
+        observing = observer_installed()
         self.stopping = asyncio.Event()
         self.info = RunInfo(
             url=f"http://{control_host}:{self._settings.control_port}",
             gateway_url=f"http://{host}:{self._settings.gateway_port}",
             gateway_admin_url=f"http://{host}:{self._settings.gateway_admin_port}",
+            observer_url=f"http://{control_host}:{self._settings.observer_port}" if observing else "",
             pid=os.getpid(),
         )
         self.children = [
@@ -138,12 +147,19 @@ class Supervisor:
                 ),
             )
         ]
+        self.observer = Child(
+            "observer",
+            [sys.executable, "-m", "andon.app.observer.process", "--home", str(home.root)],
+            home.logs / "observer.log",
+            self._environment(),
+        )
 
     def _environment(self) -> dict[str, str]:
         ports = {
             "ANDON_GATEWAY_PORT": str(self._settings.gateway_port),
             "ANDON_GATEWAY_ADMIN_PORT": str(self._settings.gateway_admin_port),
             "ANDON_CONTROL_PORT": str(self._settings.control_port),
+            "ANDON_OBSERVER_PORT": str(self._settings.observer_port),
         }
         return {**os.environ, **ports, "PYTHONUNBUFFERED": "1"}
 
@@ -153,6 +169,7 @@ class Supervisor:
             (self._settings.host, self._settings.gateway_port),
             (self._settings.host, self._settings.gateway_admin_port),
             (self._settings.control_host, self._settings.control_port),
+            (self._settings.control_host, self._settings.observer_port),
         ):
             port_free(host, port)
         self._home.write_run_info(self.info)
@@ -182,6 +199,12 @@ class Supervisor:
                 )
             if waiting:
                 await self._clock.sleep(0.02)
+
+    def observe(self) -> None:
+        """Start the observer, once traffic is served: nobody waits for it."""
+        if self.info.observer_url:
+            self.observer.start(self._clock)
+            self.children.append(self.observer)
 
     async def keep(self, told: Callable[[str], None]) -> None:
         """Restart what dies, with growing delays, until `stopping` is set."""
@@ -252,6 +275,7 @@ async def _supervise(
     supervisor.start()
     try:
         await supervisor.ready()
+        supervisor.observe()
         on_ready(supervisor.info)
         await supervisor.keep(told)
     finally:

@@ -19,7 +19,6 @@ from andon.kernel.errors import Transient
 from andon.kernel.ports import Disk, Runner
 from andon.ledger import segment
 from andon.ledger.recovery import Recovered, recover
-from andon.ledger.row import Row
 from andon.ledger.settings import LogSettings
 from andon.ledger.writer import Writer, is_no_space, spend_reserve
 
@@ -61,7 +60,7 @@ class Log:
         self._clock = clock
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._encode_into: Callable[[Row, bytearray, int], None] = msgspec.msgpack.Encoder().encode_into
+        self._encode_into: Callable[[object, bytearray, int], None] = msgspec.msgpack.Encoder().encode_into
         self._next_row = start.next_row
         self._buffer = segment.start_frame()
         self._rows = 0
@@ -99,8 +98,10 @@ class Log:
         log._after(settings.segment_age_s, "age", log._age)
         return log
 
-    def append(self, row: Row) -> None:
-        """Add a row to the open batch, about 1 µs. Raises `Transient` (`ledger_unavailable`) beyond the bound."""
+    def append(self, row: object) -> None:
+        """Add a row, or a fact in a log of facts, to the open batch; about 1 µs.
+
+        Raises `Transient` (`ledger_unavailable`) beyond the bound."""
         buffer = self._buffer
         size = len(buffer)
         if size >= self._room:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,9 @@ from andon.ledger.scan import Damage, Frame, Hole, read_header, scan
 POLL_ROWS = 4096  # about how many rows are decoded at a time
 POLL_S = 0.2  # how often a follower looks for more
 
-_decode = msgspec.msgpack.Decoder(list[Row]).decode
+Decode = Callable[[bytes], list[Any]]
+
+decode_rows: Decode = msgspec.msgpack.Decoder(list[Row]).decode
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -40,8 +43,15 @@ class Cursor:
     """A place in one folder's log, from which one can go on as the log grows."""
 
     def __init__(
-        self, disk: Disk, folder: str = "", *, after: int = 0, report: Callable[[Damage], None] = ignore
+        self,
+        disk: Disk,
+        folder: str = "",
+        *,
+        after: int = 0,
+        report: Callable[[Damage], None] = ignore,
+        decode: Decode = decode_rows,  # of a frame's payload; facts and bodies have their own
     ) -> None:
+        self._decode_payload = decode
         self._disk = disk
         self._folder = folder
         self._report = report
@@ -93,7 +103,7 @@ class Cursor:
         if last <= self.position:
             return
         try:
-            rows = _decode(frame.payload)
+            rows = self._decode_payload(frame.payload)
         except msgspec.MsgspecError as error:
             self._tell(
                 Hole(frame.offset, frame.end, at_end=False), frame.rows, f"rows that do not decode: {error}"

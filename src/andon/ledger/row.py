@@ -14,7 +14,7 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Text = str | None
 Count = int | None
@@ -97,6 +97,34 @@ class Outcome(msgspec.Struct, array_like=True, tag=2, gc=False):
     price_version: Annotated[
         Text, Meta(description="price list that the cost was computed from; reserved")
     ] = None
+    # Appended in schema 2.
+    gateway: Annotated[Text, Meta(description="gateway that wrote the row")] = None
+    traceparent: Annotated[
+        Text, Meta(description="W3C trace context of the exchange: the caller's, or begun by the gateway")
+    ] = None
+    reference: Annotated[
+        Text, Meta(description="business key given as x-andon-reference; facts may name it instead of the id")
+    ] = None
+    response_id: Annotated[Text, Meta(description="id inside the answer, such as chatcmpl-1")] = None
+    model: Annotated[Text, Meta(description="model name that the upstream says has answered")] = None
+    finish_reason: Annotated[Text, Meta(description="why generation ended, as the upstream says")] = None
+    prediction: Annotated[
+        Text, Meta(description="predicted class or value, where the endpoint records it")
+    ] = None
+    score: Annotated[
+        float | None, Meta(description="probability or value predicted, where the endpoint records it")
+    ] = None
+    feature_us: Annotated[Count, Meta(description="time spent computing features, all together")] = None
+    features: Annotated[
+        dict[str, int] | None, Meta(description="microseconds by feature, as told by Server-Timing")
+    ] = None
+    guard_us: Annotated[Count, Meta(description="part of the duration spent in guards")] = None
+    connect_us: Annotated[
+        Count, Meta(description="to open the upstream connection; null on one that was kept")
+    ] = None
+    tls_us: Annotated[Count, Meta(description="part of it spent on TLS; null without")] = None
+    client_retry: Annotated[Count, Meta(description="retry count that the client itself declared")] = None
+    snapshot: Annotated[Count, Meta(description="version of the configuration snapshot in force")] = None
 
 
 Row = Intent | Outcome
@@ -115,7 +143,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
     row: str  # "intent" or "outcome"
     name: str
-    type: str  # "text", "integer", "number" or "boolean"
+    type: str  # "text", "integer", "number", "boolean" or "map" (of text to integer)
     nullable: bool
     unit: str  # empty where a number has none
     meaning: str
@@ -133,8 +161,8 @@ def describe() -> tuple[Column, ...]:
 
 def _column(row: str, name: str, hint: object) -> Column:
     declared, meta = get_args(hint)[:2]
-    choices = get_args(declared) or (declared,)
-    names = {str: "text", int: "integer", float: "number", bool: "boolean"}
+    choices = (declared,) if get_origin(declared) is dict else get_args(declared) or (declared,)
+    names = {str: "text", int: "integer", float: "number", bool: "boolean", dict[str, int]: "map"}
     return Column(
         row=row,
         name=name,

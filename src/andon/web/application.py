@@ -43,6 +43,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")  # against DNS rebinding
 
 
+class Forwarded(msgspec.Struct, frozen=True, kw_only=True):
+    """A request on its way to the process that answers it, and back."""
+
+    method: str
+    path: str  # with the query
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What the other process said."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+Forward = Callable[[Forwarded], Awaitable[Answered]]
+
+
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the application is given by `app`."""
 
@@ -51,6 +71,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     ids: Ids
     version: str
     limits: Limits = Limits()
+    forward: Forward | None = None  # for routes that are answered elsewhere
 
 
 def build_application(routes: Sequence[Route], surroundings: Surroundings) -> ASGIApp:
@@ -124,6 +145,8 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         route = methods[request.method]
+        if route.elsewhere:
+            return await _forward(request, route, surroundings)
         header = request.headers.get("authorization")
         principal = surroundings.authenticator.authorise(header, route.action)
         request.scope["andon.principal"] = principal.name
@@ -142,11 +165,41 @@ def _endpoint(
     return serve
 
 
+_PASSED = (
+    b"authorization",
+    b"content-type",
+    b"content-encoding",
+    b"accept",
+    b"last-event-id",
+    b"traceparent",
+)
+_RETURNED = (b"content-type", b"content-disposition", b"retry-after", b"allow", b"www-authenticate")
+
+
+async def _forward(request: Request, route: Route, surroundings: Surroundings) -> Response:
+    """Hand a request on as it came, except for what belongs to this connection."""
+    if surroundings.forward is None:
+        raise Transient("observer_missing", "This process cannot reach the observer.", hint="andon status")
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    answer = await surroundings.forward(
+        Forwarded(
+            method=request.method,
+            path=target,
+            headers=tuple(header for header in request.headers.raw if header[0] in _PASSED),
+            body=await decoding.read_body(
+                request, route.body_bytes_max or surroundings.limits.body_bytes_max
+            ),
+        )
+    )
+    headers = {name.decode(): value.decode("latin-1") for name, value in answer.headers if name in _RETURNED}
+    return Response(answer.body, answer.status, headers)
+
+
 def _encode(result: Any, streams: _Streams) -> Response:
     if isinstance(result, Stream):
         return StreamingResponse(streams.run(result.events), media_type="text/event-stream")
     if isinstance(result, Raw):
-        media_type = "application/json" if result.body else None
+        media_type = None if "content-type" in result.headers or not result.body else "application/json"
         return Response(result.body, result.status, result.headers, media_type)
     return Response(msgspec.json.encode(result), media_type="application/json")
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from andon.kernel.errors import Refused
 from andon.web.problems import field_refused
-from andon.web.routes import Route
+from andon.web.routes import Bytes, Route
 
 
 def decode_params(request: Request, route: Route) -> Any:
@@ -39,7 +39,18 @@ def decode_query(request: Request, route: Route) -> Any:
 
 async def decode_body(request: Request, route: Route, bytes_max: int) -> Any:
     """The JSON body in the route's type; nothing where the route takes none."""
-    raw = await _read(request, bytes_max)
+    raw = await read_body(request, route.body_bytes_max or bytes_max)
+    if route.request is Bytes:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if route.media_types and media_type not in route.media_types:
+            raise Refused(
+                "media_type_unsupported",
+                f"The body must be {' or '.join(route.media_types)}.",
+                hint="Set the content-type header to what the body is.",
+                status=415,
+            )
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        return Bytes(data=raw, content_type=media_type, encoding=encoding)
     if route.request is None:
         if raw:
             raise Refused(
@@ -78,7 +89,8 @@ def _check_media_type(request: Request) -> None:
         )
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The whole body; raises `Refused` 413 beyond `bytes_max`."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -87,7 +99,7 @@ async def _read(request: Request, bytes_max: int) -> bytes:
             raise Refused(
                 "body_too_large",
                 f"The body is larger than {bytes_max} bytes.",
-                hint="Split the factory into several applies, or raise control.bodyBytesMax.",
+                hint="Send it in several parts.",
                 status=413,
             )
         pieces.append(piece)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from andon.web.problems import MEDIA_TYPE, ProblemDetails
-from andon.web.routes import OPEN, Route
+from andon.web.routes import OPEN, Bytes, Route
 
 _REF = "#/components/schemas/{name}"
 _PROBLEM = {
@@ -50,7 +50,7 @@ def _types(routes: Sequence[Route]) -> Iterable[Any]:
     yield ProblemDetails
     for route in routes:
         yield route.response
-        if route.request is not None:
+        if route.request is not None and route.request is not Bytes:
             yield route.request
 
 
@@ -92,11 +92,18 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
     if parameters:
         operation["parameters"] = parameters
     if route.request is not None:
-        operation["requestBody"] = {
-            "required": any(field.required for field in msgspec.structs.fields(route.request)),
-            "content": {"application/json": {"schema": named[route.request]}},
-        }
+        operation["requestBody"] = _request_body(route, named)
     return operation
+
+
+def _request_body(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if route.request is Bytes:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        return {"required": True, "content": dict.fromkeys(route.media_types or ("*/*",), binary)}
+    return {
+        "required": any(field.required for field in msgspec.structs.fields(route.request)),
+        "content": {"application/json": {"schema": named[route.request]}},
+    }
 
 
 def _parameters(type_: type[msgspec.Struct], place: str) -> Iterable[dict[str, Any]]:

@@ -46,6 +46,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     last_event_id: str = ""  # where a follower left off
 
 
+class Bytes(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that is not JSON of this API, as it came."""
+
+    data: bytes
+    content_type: str  # media type in lower case, without parameters
+    encoding: str  # of the content: "identity", "gzip"
+
+
 class ServerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One server-sent event (WHATWG HTML §9.2). `data` is encoded as JSON on one line."""
 
@@ -80,7 +88,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Callable[[Call], Awaitable[Any]]
     params: type[msgspec.Struct] = Nothing  # path parameters
     query: type[msgspec.Struct] = Nothing
-    request: type[msgspec.Struct] | None = None  # JSON body; None = no body is taken
+    request: Any = (
+        None  # type of the JSON body, `Bytes` for a body taken as it comes; None = no body is taken
+    )
+    body_bytes_max: int = 0  # 0 = the application's own limit
+    media_types: tuple[str, ...] = ()  # of a body taken as it comes, and of an answer that is not JSON
+    elsewhere: bool = False  # answered by another process, which authorises and decodes
     streaming: bool = False  # may also answer `text/event-stream`, with `follow=true`
     may_be_unchanged: bool = False  # may answer 304 without a body
     may_be_unready: bool = False  # may answer 503 with the same type as 200

@@ -1,0 +1,173 @@
+"""What the observer's process does: opens its ground, builds the parts, runs their loops, serves their routes.
+
+Started by `app/observer/process`. A loop that ends by itself is a bug and ends the process; the supervisor starts it
+again. At the end everything that was begun is written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+
+from andon import __version__
+from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
+from andon.app.home import Home
+from andon.app.observer.assembly import build_parts
+from andon.app.observer.part import ObserverGround, Part
+from andon.app.settings import Settings
+from andon.control.driver import Driver
+from andon.control.turn import Terms
+from andon.kernel.clock import SystemClock
+from andon.kernel.ids import Ids
+from andon.kernel.random import SystemRandom
+from andon.ledger.disk import FileDisk
+from andon.ledger.facts.log import FactCursor, FactLog
+from andon.ledger.folder import open_log
+from andon.ledger.reader import Cursor, last_position
+from andon.ledger.tables.engine import open_engine
+from andon.observability.feed import Feed
+from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.store.runner import ThreadRunner
+from andon.store.sql import open_store
+from andon.web.application import Limits, Surroundings, build_application
+from andon.web.authentication import Authenticator, Credential, keyed_digest
+from andon.web.routes import Principal
+from andon.wire.client import Client
+
+THREADS = 4
+BODY_BYTES_MAX = 64 * 2**20
+
+_logger = structlog.get_logger("andon.observer")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process stops its parts in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals to the process."""
+        yield
+
+
+@asynccontextmanager
+async def open_ground(
+    home: Home, settings: Settings, environment: Mapping[str, str]
+) -> AsyncIterator[ObserverGround]:
+    """Everything that the parts stand on, closed at the end."""
+    clock, random = SystemClock(), SystemRandom()
+    async with contextlib.AsyncExitStack() as stack:
+        store = await open_store(settings.database_url or home.database_url(), clock, random=random)
+        stack.push_async_callback(store.close)
+        log = await stack.enter_async_context(open_log(home.facts, clock, "facts"))
+        client = Client(clock)
+        stack.push_async_callback(client.close)
+        runner = ThreadRunner(THREADS)
+        stack.callback(runner.close)
+        engine = open_engine(home.ledger, home.facts, home.bodies, settings.tables_url or str(home.tables))
+        stack.callback(engine.close)
+        yield ObserverGround(
+            home=home,
+            settings=settings,
+            environment=environment,
+            store=store,
+            clock=clock,
+            random=random,
+            upstream=client,
+            runner=runner,
+            disk=FileDisk(home.ledger),
+            facts=FactLog(log),
+            engine=engine,
+            owner=f"observer-{os.getpid()}-{random.bits(32):08x}",
+        )
+
+
+async def observe(
+    home: Home, settings: Settings, environment: Mapping[str, str], stopping: asyncio.Event
+) -> None:
+    """Work until `stopping`."""
+    async with open_ground(home, settings, environment) as ground:
+        parts = build_parts(ground)
+        driver = Driver(
+            ground.store,
+            ground.clock,
+            ground.random,
+            [controller for part in parts for controller in part.controllers],
+            Terms(owner=ground.owner),
+        )
+        feed = _feed(ground, parts)
+        server = _server(ground, parts)
+        loops = [driver.run(), feed.run(), *(loop() for part in parts for loop in part.loops)]
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
+        tasks.append(asyncio.create_task(server.serve()))
+        asked = asyncio.create_task(stopping.wait())
+        _logger.info("observing", port=settings.observer_port, parts=[part.name for part in parts])
+        try:
+            await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.result()
+        finally:
+            driver.stop()
+            server.should_exit = True
+            await asyncio.wait(tasks[-1:], timeout=2)
+            for task in (asked, *tasks):
+                task.cancel()
+            await asyncio.gather(asked, *tasks, return_exceptions=True)
+            for part in parts:
+                for close in part.closing:
+                    close()
+
+
+def _feed(ground: ObserverGround, parts: Sequence[Part]) -> Feed:
+    consumers = [consumer for part in parts for consumer in part.consumers]
+    after = last_position(ground.disk)
+    facts = FileDisk(ground.home.facts)
+    return Feed(
+        [Cursor(ground.disk, after=after)],
+        FactCursor(facts, after=last_position(facts)),
+        consumers,
+        ground.clock,
+        ground.runner,
+    )
+
+
+def _server(ground: ObserverGround, parts: Sequence[Part]) -> uvicorn.Server:
+    home, settings = ground.home, ground.settings
+    pepper = load_or_create_pepper(home.pepper, ground.random)
+    credentials = tuple(
+        Credential(
+            principal=Principal(name=name, grants=grants),
+            digest=keyed_digest(load_or_create_key(path, ground.random), pepper),
+        )
+        for name, grants, path in (
+            ("admin", ADMIN_GRANTS, home.admin_key),
+            ("gateway", GATEWAY_GRANTS, home.gateway_key),
+        )
+    )
+    application = build_application(
+        [route for part in parts for route in part.routes],
+        Surroundings(
+            authenticator=Authenticator(credentials, pepper),
+            clock=ground.clock,
+            ids=Ids(ground.clock, ground.random),
+            version=__version__,
+            limits=Limits(body_bytes_max=BODY_BYTES_MAX),
+        ),
+    )
+    config = uvicorn.Config(
+        application,
+        host=settings.control_host,
+        port=settings.observer_port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    return _Server(config)

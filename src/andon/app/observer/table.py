@@ -1,0 +1,37 @@
+"""The observer's routes as control knows them: what they take and give, without what stands behind them.
+
+Control forwards these and publishes them in its OpenAPI document; it must start without the observer's extras, so a
+part states its routes in a file of its own that imports no engine: `<part>_routes(verbs)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from andon.kernel.errors import Transient
+from andon.web.routes import Call, Route
+
+
+async def away(call: Call) -> None:
+    """Nothing answers here: the request should have been forwarded. Raises `Transient`."""
+    raise Transient("observer_missing", "The observer does not answer.", hint="andon status")
+
+
+class Absent:
+    """Stands for the verbs of a part where only its routes are wanted."""
+
+    def __getattr__(self, name: str) -> Any:
+        return away
+
+
+def forwarded(routes: Sequence[Route]) -> Sequence[Route]:
+    """The same routes, answered by the observer."""
+    return [msgspec.structs.replace(route, handler=away, elsewhere=True) for route in routes]
+
+
+def observer_routes() -> Sequence[Route]:
+    """Every route of the observer, for control to forward."""
+    return forwarded(())
