@@ -54,15 +54,15 @@ format: setup ## put every file in the one format
 	@$(VENV)/bin/ruff check --quiet --fix . || true
 	@$(VENV)/bin/ruff format --quiet .
 
-prove: compile ## one proof: NAME=gateway|stream|rollback|crash|start|predict [QUICK=1] [PEERS=1]
+prove: compile ## one proof: NAME=gateway|ledger|slo|drift|… [QUICK=1] [PEERS=1]
 	@test -n "$(NAME)" || { echo "Say which: make prove NAME=$$(ls benchmarks/*.py 2>/dev/null | xargs -n1 basename -s .py | grep -v __ | paste -sd '|') [QUICK=1] [PEERS=1]"; exit 2; }
-	@QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$(NAME)
+	@QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$(subst -,_,$(NAME))
 
 sim: setup ## the real app under a seeded scheduler: [SEED=n] [STEPS=n]
 	@$(PY) -m andon.testing.simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 bench: compile ## every proof, in full; [QUICK=1] [PEERS=1]
-	@for name in gateway stream rollback crash start predict; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$$name; done
+	@for name in gateway stream rollback crash start predict ledger ledger-crash percentiles slo drift cbpe dashboards audit; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$${name//-/_}; done
 
 docs: setup ## regenerate docs/reference from the code
 	@$(PY) tools/reference.py
