@@ -145,10 +145,23 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         route = methods[request.method]
+        if route.problem is None:
+            return await answer(request, route)
+        try:
+            return await answer(request, route)
+        except AndonError as error:
+            request.scope["andon.code"] = error.code
+            return _encode(route.problem(error, request.headers.get("content-type", "")), streams)
+
+    async def answer(request: Request, route: Route) -> Response:
         if route.elsewhere:
-            return await _forward(request, route, surroundings)
+            try:
+                return await _forward(request, route, surroundings)
+            except Transient:
+                if not route.here_otherwise:
+                    raise
         header = request.headers.get("authorization")
-        principal = surroundings.authenticator.authorise(header, route.action)
+        principal = await surroundings.authenticator.authorise(header, route.action)
         request.scope["andon.principal"] = principal.name
         call = Call(
             id=request.scope["andon.request_id"],

@@ -1,13 +1,15 @@
 """Who calls: a bearer key against keyed digests, in constant time.
 
 Keys themselves are never held here; the digest of each is handed in by `app`. Every credential is compared on every
-call, so that time says nothing about which one was close.
+call, so that time says nothing about which one was close. Keys that come and go, such as those of the gateway, are
+looked up by `app` where it says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -29,18 +31,25 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
 
 
+# A key and its keyed digest: whose it is, if it is in force.
+Lookup = Callable[[str, bytes], Awaitable[Principal | None]]
+
+
 class Authenticator:
     """Turns the `authorization` header into a principal and decides what it may do."""
 
-    def __init__(self, credentials: tuple[Credential, ...], pepper: bytes) -> None:
+    def __init__(
+        self, credentials: tuple[Credential, ...], pepper: bytes, lookup: Lookup | None = None
+    ) -> None:
         self._credentials = credentials
         self._pepper = pepper
+        self._lookup = lookup
 
-    def authorise(self, header: str | None, action: str) -> Principal:
+    async def authorise(self, header: str | None, action: str) -> Principal:
         """The principal, if it may do `action`; raises `Refused` 401 or 403."""
         if action == OPEN:
             return NOBODY
-        principal = self._identify(header)
+        principal = await self._identify(header)
         if not principal.may(action):
             raise Refused(
                 "action_forbidden",
@@ -50,7 +59,7 @@ class Authenticator:
             )
         return principal
 
-    def _identify(self, header: str | None) -> Principal:
+    async def _identify(self, header: str | None) -> Principal:
         if not header:
             raise Refused(
                 "key_missing",
@@ -65,6 +74,8 @@ class Authenticator:
             for credential in self._credentials:
                 if hmac.compare_digest(credential.digest, digest):
                     found = credential.principal
+            if found is None and self._lookup is not None:
+                found = await self._lookup(key.strip(), digest)
         if found is None:
             raise Refused(
                 "key_refused",

@@ -52,6 +52,8 @@ def _types(routes: Sequence[Route]) -> Iterable[Any]:
         yield route.response
         if route.request is not None and route.request is not Bytes:
             yield route.request
+        if route.shape is not None:
+            yield route.shape
 
 
 def _self_operation() -> dict[str, Any]:
@@ -99,7 +101,10 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
 def _request_body(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     if route.request is Bytes:
         binary = {"schema": {"type": "string", "format": "binary"}}
-        return {"required": True, "content": dict.fromkeys(route.media_types or ("*/*",), binary)}
+        content: dict[str, Any] = dict.fromkeys(route.media_types or ("*/*",), binary)
+        if route.shape is not None:
+            content["application/json"] = {"schema": named[route.shape]}
+        return {"required": True, "content": content}
     return {
         "required": any(field.required for field in msgspec.structs.fields(route.request)),
         "content": {"application/json": {"schema": named[route.request]}},

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon.kernel.errors import AndonError
+
 OPEN = "open"  # the action of routes that need no key
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -92,8 +94,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         None  # type of the JSON body, `Bytes` for a body taken as it comes; None = no body is taken
     )
     body_bytes_max: int = 0  # 0 = the application's own limit
+    shape: Any = None  # type of such a body where it is JSON, for the document
+    problem: Callable[[AndonError, str], Raw] | None = (
+        None  # a foreign protocol's own form of errors, by the request's media type; None = problem details
+    )
     media_types: tuple[str, ...] = ()  # of a body taken as it comes, and of an answer that is not JSON
     elsewhere: bool = False  # answered by another process, which authorises and decodes
+    here_otherwise: bool = False  # where that process does not answer, this route's own handler does
     streaming: bool = False  # may also answer `text/event-stream`, with `follow=true`
     may_be_unchanged: bool = False  # may answer 304 without a body
     may_be_unready: bool = False  # may answer 503 with the same type as 200

@@ -1,7 +1,8 @@
 """The log of facts: the rows' log once more, in a folder of its own, written by the observer alone.
 
 `add` returns when the facts are on disk. Reading goes on from any position as facts come; idempotency is settled when
-facts are read (the same id twice is one fact), so a sender may always send again.
+facts are read (the same id twice is one fact), so a sender may always send again. What was written lately is known
+here too, and is not written twice.
 """
 
 from __future__ import annotations
@@ -10,26 +11,62 @@ from collections.abc import Sequence
 
 import msgspec
 
+from andon.kernel.errors import Transient
 from andon.kernel.ports import Disk
 from andon.ledger.facts.model import Fact
+from andon.ledger.facts.recent import RecentIds
 from andon.ledger.log import Log
 from andon.ledger.reader import Cursor, Decode
 
 decode_facts: Decode = msgspec.msgpack.Decoder(list[Fact]).decode
 
+RECENT_IDS = 100_000  # about 10 MB of ids of usual length, 20 MB at most
+PENDING_BYTES = 2**20  # then the disk is waited for: a large batch must not fill the log's memory
+RETRY_S = 2.0
+
 
 class FactLog:
     """Writes facts, durably and in order."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, recent_ids: int = RECENT_IDS) -> None:
         self.log = log
+        self._recent = RecentIds(recent_ids)
 
-    async def add(self, facts: Sequence[Fact]) -> None:
-        """Return when all of them are on disk. Raises `Transient` when the disk is full or too much is pending."""
-        for fact in facts:
-            self.log.append(fact)
-        if facts:
-            await self.log.committed()
+    async def add(self, facts: Sequence[Fact]) -> Sequence[Fact]:
+        """Return when all of them are on disk: those that were not there already, in order.
+
+        Raises `Transient` when the disk is full or fails; some may be on disk then, and sending again is safe.
+        """
+        problem = self.log.problem
+        if problem is not None:
+            raise _later(problem)
+        fresh: dict[str, Fact] = {}
+        try:
+            for fact in facts:
+                if fact.id in fresh or fact.id in self._recent:
+                    continue
+                self.log.append(fact)
+                fresh[fact.id] = fact
+                if self.log.pending_bytes >= PENDING_BYTES:
+                    await self.log.committed()
+            if fresh:
+                await self.log.committed()
+        except Transient as error:
+            raise _later(error) from error
+        # Remembered only now: an id whose fact may yet be lost must not turn its repetition away.
+        for id_ in fresh:
+            self._recent.add(id_)
+        return list(fresh.values())
+
+
+def _later(error: Transient) -> Transient:
+    return Transient(
+        "facts_not_written",
+        "The facts could not be written to disk; those that were are known when you send them again.",
+        hint="Send the same batch again later; the operator finds the disk's state in andon status.",
+        retry_after_s=RETRY_S,
+        internal=f"{error.message} {error.internal}".strip(),
+    )
 
 
 class FactCursor:

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Text = str | None
 Id = Annotated[str, Meta(description="makes it idempotent: the sender's own, or a digest of the content")]
@@ -88,6 +88,13 @@ class Evaluation(msgspec.Struct, array_like=True, tag="evaluation", gc=False):
     label: Annotated[Text, Meta(description="gen_ai.evaluation.score.label")] = None
     explanation: Annotated[Text, Meta(description="gen_ai.evaluation.explanation")] = None
     source: Source = None
+    # Appended in schema 2.
+    trace_id: Annotated[
+        Text,
+        Meta(
+            description="trace it was made in, 32 hexadecimal digits; what it is about where no id is given"
+        ),
+    ] = None
 
 
 class Span(msgspec.Struct, array_like=True, tag="span", gc=False):
