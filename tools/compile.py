@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 600
 # What a request walks through. Not here: modules of msgspec Structs alone, ports, and classes that tests derive from.
 HOT = """
-    kernel/exchange kernel/ids
+    kernel/exchange kernel/ids kernel/trace
     wire/census wire/client wire/connection wire/framing wire/model wire/reply wire/upstream
     gateway/breakers gateway/course gateway/dispatch gateway/egress gateway/gateway gateway/ingress gateway/meters
     gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets

@@ -14,7 +14,7 @@ from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Transient
 from andon.kernel.exchange import Exchange
 from andon.kernel.ids import Ids
-from andon.kernel.ports import Body
+from andon.kernel.ports import Body, Opening
 from andon.kernel.random import SeededRandom
 from andon.kernel.reports import Report
 from andon.kernel.snapshot import EndpointEntry, ReleaseEntry, Signature, Snapshot, TargetEntry, TensorSpec
@@ -95,6 +95,7 @@ class FakeAnswer(msgspec.Struct):
     status: int = 200
     body: bytes = ANSWER
     headers: Sequence[Header] = JSON
+    opening: Opening | None = None
 
 
 class Sent(msgspec.Struct):

@@ -12,6 +12,7 @@ from andon.gateway.targets import ReleaseTargets
 from andon.kernel.errors import AndonError
 from andon.kernel.exchange import Exchange
 from andon.kernel.ports import Body
+from andon.kernel.snapshot import BodiesEntry
 from andon.wire.model import Header, Reply
 
 
@@ -33,6 +34,8 @@ class Outflow(Protocol):
 
     committed: bool  # the client has begun to receive
     sent_bytes: int  # of events, to the client
+    kept: bytearray | None  # the beginning of them, where it is recorded
+    kept_max: int
 
     def sink(self) -> Sink:
         """Where the next attempt's answer goes."""
@@ -58,9 +61,12 @@ class Course:
         "assigned",
         "blamed",
         "exchange",
+        "keeping",
         "lasting",
         "reply",
         "response_bytes",
+        "sent",
+        "sent_headers",
         "served",
         "stream",
         "upstream_s",
@@ -75,4 +81,7 @@ class Course:
         self.lasting = False  # the assigned release failed in a way that a later success does not undo
         self.upstream_s = 0.0  # spent in all attempts
         self.response_bytes = 0
+        self.keeping: BodiesEntry | None = None  # which bodies of this exchange are recorded
+        self.sent = b""  # the body that the client was sent, if it was no stream
+        self.sent_headers: Sequence[Header] = ()  # of the upstream's answer, where that is what was sent
         self.blamed = False  # the release served is to blame for how the last attempt ended

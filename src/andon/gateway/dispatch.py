@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from andon.gateway import features, predictions
 from andon.gateway.course import Course, Sink
 from andon.gateway.dialects import oip, openai
 from andon.gateway.hedging import Hedging
@@ -29,10 +30,11 @@ from andon.gateway.settings import GatewaySettings
 from andon.gateway.targets import ReleaseTargets, Target, Targets, pick
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
-from andon.kernel.exchange import Dialect, Operation, UsageSource
-from andon.kernel.ports import Answer, Reports, Upstream
+from andon.kernel.exchange import Dialect, Exchange, Operation, Told, UsageSource
+from andon.kernel.ports import Answer, Opening, Reports, Upstream
 from andon.kernel.random import Random
 from andon.kernel.reports import TargetHealth
+from andon.kernel.trace import pass_on, pass_on_xray
 from andon.wire.model import Header
 
 
@@ -42,6 +44,7 @@ class Received(msgspec.Struct):
     status: int
     headers: Sequence[Header]
     body: bytes
+    opening: Opening | None = None
 
 
 class Attempts:
@@ -150,9 +153,11 @@ class Dispatcher:
             *target.headers,
             (b"content-type", x.content_type),
             (b"x-request-id", x.id.encode()),
+            (b"traceparent", pass_on(x.id, x.attempt, x.trace)),
         ]
-        if x.header_length is not None or x.traceparent is not None:
-            headers += _onward(course)
+        if x.header_length is not None or x.trace is not None or x.onward is not None:
+            headers += _onward(x)
+        x.told = x.queue_us = None
         stream = course.stream
         sink = None if stream is None else stream.sink()
         x.upstream_started_at = self._now()
@@ -171,6 +176,9 @@ class Dispatcher:
                 deadline_at=x.deadline_at,
                 sink=sink,
             )
+            x.queue_us = 0
+            if answer.opening is not None:
+                _note_opening(x, answer.opening)
             return self._whole(course, answer, sink)
         except Transient:
             if sink is not None and sink.done:
@@ -187,25 +195,33 @@ class Dispatcher:
 
     def _whole(self, course: Course, answer: Answer, sink: Sink | None) -> Answer:
         """The answer, checked to be one; raises `Transient` upstream_malformed or upstream_reset."""
+        x = course.exchange
         if sink is not None:
             if sink.status != 200:
                 return Received(sink.status, sink.headers, sink.body)
             sink.check_end()
+            _note_features(x, sink.headers)
             return answer
         if answer.status != 200:
             return answer
-        x = course.exchange
+        _note_features(x, answer.headers)
         try:
             if x.dialect is Dialect.OIP:
-                oip.check_answer(answer.body, _header_length(answer.headers))
+                length, recording = _header_length(answer.headers), course.assigned.endpoint.recording
+                if recording is None or recording.prediction is None:
+                    oip.check_answer(answer.body, length)
+                elif course.served.endpoint.name == course.assigned.endpoint.name:
+                    _note_prediction(x, predictions.read(answer.body, length, recording.prediction))
                 return answer
             if _encoded(answer.headers):
                 return answer
-            usage = openai.read_usage(answer.body)
+            told = openai.read_answer(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Transient(
                 "upstream_malformed", f"The model's answer is not JSON: {error}.", status=502
             ) from error
+        _note_answer(x, told)
+        usage = told.usage
         if usage is not None:
             x.input_tokens, x.output_tokens = usage.prompt_tokens, usage.completion_tokens
             if x.operation is Operation.EMBEDDING and x.output_tokens is None:
@@ -321,16 +337,40 @@ def _fallbacks(course: Course, targets: Targets) -> Iterator[ReleaseTargets]:
             yield other
 
 
-def _onward(course: Course) -> Iterator[Header]:
+def _onward(x: Exchange) -> Iterator[Header]:
     """Headers of the client that the upstream needs."""
-    x = course.exchange
     if x.header_length is not None:
         yield b"inference-header-content-length", b"%d" % x.header_length
-    if x.traceparent is not None:
-        yield b"traceparent", x.traceparent
-        for name, value in x.headers:
-            if name in (b"tracestate", b"baggage"):
-                yield name, value
+    if x.trace is not None and x.trace.is_xray:
+        yield b"x-amzn-trace-id", pass_on_xray(x.id, x.attempt, x.trace)
+    if x.onward is not None:
+        yield from x.onward
+
+
+def _note_opening(x: Exchange, opening: Opening) -> None:
+    x.queue_us = opening.queue_us
+    if opening.connect_us is not None:
+        told = x.told = x.told or Told()
+        told.connect_us, told.tls_us = opening.connect_us, opening.tls_us
+
+
+def _note_features(x: Exchange, headers: Sequence[Header]) -> None:
+    for name, value in headers:
+        if name == b"server-timing" and b"feature" in value:
+            told = x.told = x.told or Told()
+            told.features = features.add(told.features, features.read_timing(value))
+
+
+def _note_prediction(x: Exchange, found: predictions.Prediction | None) -> None:
+    if found is not None:
+        told = x.told = x.told or Told()
+        told.prediction, told.score = found
+
+
+def _note_answer(x: Exchange, answer: openai.AnswerParts) -> None:
+    told = x.told = x.told or Told()
+    told.response_id, told.model = openai.short(answer.id), openai.short(answer.model)
+    told.finish_reason = openai.finish_of(answer.choices)
 
 
 def _body(course: Course, target: Target) -> bytes:

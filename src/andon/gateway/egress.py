@@ -16,6 +16,7 @@ from andon.kernel.exchange import Dialect, Exchange
 from andon.wire.model import Header
 
 JSON: Final = b"application/json"
+JSON_HEADERS: Final[Sequence[Header]] = ((b"content-type", JSON),)
 _RETRY_AFTER_MAX_S: Final = 120.0  # clients of the OpenAI dialect do not retry at all beyond this
 _PASSED: Final = frozenset(
     (b"openai-processing-ms", b"openai-version", b"inference-header-content-length", b"content-encoding")

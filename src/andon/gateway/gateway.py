@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from andon.gateway import egress, metadata
+from andon.gateway.bodies import Bodies, BodySink, is_drawn
 from andon.gateway.course import Course
 from andon.gateway.dialects import oip, openai
 from andon.gateway.dispatch import Dispatcher
@@ -33,7 +34,7 @@ from andon.kernel.exchange import Dialect, Exchange
 from andon.kernel.ids import Ids
 from andon.kernel.ports import Answer, Reports, Stage, Upstream
 from andon.kernel.random import Random
-from andon.kernel.snapshot import Snapshot
+from andon.kernel.snapshot import BodiesEntry, Snapshot
 from andon.wire.model import Header, Reply, Request
 
 _logger = structlog.get_logger("andon.gateway")
@@ -71,7 +72,11 @@ class Parts:
         clock: Clock,
         ids: Ids,
         random: Random,
+        meters: Meters | None = None,
+        bodies: BodySink | None = None,
     ) -> None:
+        self.meters = Meters() if meters is None else meters
+        self.bodies = bodies  # None = none are recorded, whatever endpoints say
         self.upstream = upstream
         self.log = log
         self.reports = reports
@@ -89,15 +94,16 @@ class Gateway:
 
     def __init__(self, stages: Sequence[Stage], parts: Parts, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.meters = Meters()
+        self.meters = parts.meters
         self.draining = False
         self.log = parts.log
         self._clock = parts.clock
         self._ids = parts.ids
         self._router = Router()
         self.targets = Targets(settings, parts.credentials)
-        self._ingress = Ingress(parts.clock, parts.ids)
+        self._ingress = Ingress(parts.clock, parts.ids, self.meters)
         self._recorder = Recorder(parts.log, parts.clock, settings, self.meters)
+        self._bodies = None if parts.bodies is None else Bodies(parts.bodies, parts.clock, self.meters)
         self._idempotency = Idempotency(parts.clock, settings)
         self._dispatcher = Dispatcher(
             parts.upstream,
@@ -238,7 +244,23 @@ class Gateway:
         if problem is not None:
             self._refuse(x, reply, (problem, everyone, "ledger"))
             return
-        await self._answer(course, entry)
+        recording = assigned.endpoint.recording
+        if recording is None or recording.bodies is None:
+            await self._answer(course, entry)
+        else:
+            await self._answer_recorded(course, entry, recording.bodies)
+
+    async def _answer_recorded(self, course: Course, entry: Entry | None, kept: BodiesEntry) -> None:
+        """As `_answer`, and then hand the bodies on, if this exchange is among those drawn."""
+        bodies = self._bodies
+        if bodies is None or not is_drawn(course.exchange.id, kept.share):
+            await self._answer(course, entry)
+            return
+        course.keeping = kept
+        try:
+            await self._answer(course, entry)
+        finally:
+            bodies.keep(course)
 
     async def _answer(self, course: Course, entry: Entry | None) -> None:
         """Dispatch, settle and record an exchange that has its intent, then answer it."""
@@ -254,6 +276,8 @@ class Gateway:
             if x.stream:
                 opening = partial(self._opening, course)
                 course.stream = Stream(x, course.reply, opening, self._clock, self.settings)
+                if course.keeping is not None and course.keeping.outputs:
+                    course.stream.kept, course.stream.kept_max = bytearray(), course.keeping.bytes_max
             answer = await self._dispatcher.run(course)
             course.response_bytes = len(answer.body)
         except AndonError as raised:
@@ -299,6 +323,7 @@ class Gateway:
         if error is None and answer is not None:
             head = egress.head(course, egress.content_type_of(answer.headers), added_s)
             head += egress.passed(answer.headers)
+            course.sent, course.sent_headers = answer.body, answer.headers
             reply.send(answer.status, head, answer.body)
             if entry is not None:
                 kind = b"content-type: %b\r\n" % egress.content_type_of(answer.headers)
@@ -311,6 +336,7 @@ class Gateway:
         if answer is not None and error.code.startswith("upstream_") and error.status == answer.status:
             own = openai.is_error if x.dialect is Dialect.OPENAI else oip.is_error
             body = answer.body if own(answer.body) else body
+        course.sent, course.sent_headers = body, egress.JSON_HEADERS
         reply.send(error.status, egress.error_lines(x, error, course), body)
 
     def _conclude(self, course: Course, status: int, code: str) -> Transient | None:

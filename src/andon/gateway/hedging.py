@@ -35,6 +35,8 @@ _WINNERS_OWN: Final = (
     "input_tokens",
     "output_tokens",
     "usage_source",
+    "told",
+    "queue_us",
 )
 
 

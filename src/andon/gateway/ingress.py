@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from typing import Final
 
+from andon.gateway.features import read_declared
+from andon.gateway.meters import Meters
 from andon.gateway.routing import Route, Routes
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused
 from andon.kernel.exchange import Exchange
 from andon.kernel.ids import Ids
+from andon.kernel.trace import parse_traceparent, parse_xray
 from andon.wire.model import Request
 
 DEADLINE_S: Final = 60.0  # until the endpoint is known
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 255
+REFERENCE_MAX: Final = 200
+_TRACING: Final = frozenset((b"traceparent", b"tracestate", b"baggage", b"x-amzn-trace-id"))
 _READ: Final = frozenset(
     (
         b"content-type",
         b"content-encoding",
         b"inference-header-content-length",
-        b"traceparent",
         b"idempotency-key",
         b"x-stainless-retry-count",
+        b"x-andon-reference",
+        b"x-andon-features",
     )
 )
 
@@ -31,7 +37,8 @@ _READ: Final = frozenset(
 class Ingress:
     """Makes exchanges."""
 
-    def __init__(self, clock: Clock, ids: Ids) -> None:
+    def __init__(self, clock: Clock, ids: Ids, meters: Meters) -> None:
+        self._meters = meters
         self._now = clock.monotonic
         self._now_ns = clock.now_ns
         self._next_id = ids.next
@@ -54,9 +61,14 @@ class Ingress:
         x.snapshot = routes.snapshot
         x.name = route.name
         error = None
+        is_traced = False
         for name, value in x.headers:
             if name in _READ:
-                error = _take(x, name, value) or error
+                error = self._take(x, name, value) or error
+            elif name in _TRACING:
+                is_traced = True
+        if is_traced:
+            _trace(x)
         error = error or route.read(x)
         endpoint = route.endpoint or routes.names.get(x.name)
         if endpoint is not None:
@@ -64,13 +76,45 @@ class Ingress:
             x.deadline_at = x.started_at + endpoint.timeout_s
         return error
 
+    def _take(self, x: Exchange, name: bytes, value: bytes) -> Refused | None:
+        """Put one header on the exchange; the refusal if its value cannot be."""
+        if name == b"x-andon-features":
+            x.features, unread = read_declared(value)
+            if unread:
+                self._meters.count("features_unreadable")
+            return None
+        return _take(x, name, value)
+
+
+def _trace(x: Exchange) -> None:
+    """Join the caller's trace, W3C's form before X-Ray's; what is malformed or said twice is as if it were absent.
+
+    `tracestate` belongs to a `traceparent` that could be read (W3C Trace Context §3.3); `baggage` stands alone.
+    """
+    w3c = [value for name, value in x.headers if name == b"traceparent"]
+    xray = [value for name, value in x.headers if name == b"x-amzn-trace-id"]
+    x.trace = parse_traceparent(w3c[0]) if len(w3c) == 1 else None
+    joined = x.trace is not None
+    other = parse_xray(xray[0]) if len(xray) == 1 else None
+    if other is not None:
+        x.trace = other if x.trace is None else x.trace._replace(is_xray=True)
+    onward = [
+        (name, value) for name, value in x.headers if name == b"baggage" or (name == b"tracestate" and joined)
+    ]
+    if onward:
+        x.onward = onward
+
 
 def _take(x: Exchange, name: bytes, value: bytes) -> Refused | None:
-    """Put one header on the exchange; the refusal if its value cannot be."""
     if name == b"content-type":
         x.content_type = value
-    elif name == b"traceparent":
-        x.traceparent = value
+    elif name == b"x-andon-reference":
+        text = value.decode("utf-8", "replace")
+        if not 0 < len(text) <= REFERENCE_MAX or "\ufffd" in text or not text.isprintable():
+            return Refused(
+                "invalid_header", f"x-andon-reference must have 1 to {REFERENCE_MAX} printable characters."
+            )
+        x.reference = text
     elif name == b"idempotency-key":
         if not 0 < len(value) <= IDEMPOTENCY_KEY_BYTES_MAX:
             return Refused("invalid_header", "Idempotency-Key must have 1 to 255 characters.")

@@ -10,12 +10,14 @@ from collections.abc import Awaitable
 from hashlib import blake2b
 from typing import Protocol
 
+from andon.gateway import features
 from andon.gateway.course import Course
 from andon.gateway.meters import Meters
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.exchange import Exchange
+from andon.kernel.trace import render
 from andon.ledger.row import Intent, Outcome, Row
 
 
@@ -51,6 +53,7 @@ class Recorder:
         self._now_ns = clock.now_ns
         self._monotonic = clock.monotonic
         self._settings = settings
+        self._gateway = settings.gateway
         self._meters = meters
         self._refusals_left = float(settings.refusal_rows_per_s)
         self._refusals_at = clock.monotonic()
@@ -102,7 +105,6 @@ class Recorder:
     def _intent(self, course: Course) -> Intent:
         x = course.exchange
         key, served, snapshot = x.key, course.served, x.snapshot
-        traceparent = x.traceparent
         # In the order of the schema, without names: passing names would double what a row costs.
         return Intent(
             x.id,
@@ -122,7 +124,7 @@ class Recorder:
             None,  # reserved_tokens
             len(x.body),
             x.client_retry,
-            None if traceparent is None else traceparent.decode("latin-1"),
+            None if x.trace is None else render(x.id, x.trace),
             None if snapshot is None else snapshot.version,
         )
 
@@ -133,6 +135,10 @@ class Recorder:
         duration_s = self._monotonic() - x.started_at
         started = x.upstream_started_at
         first = x.first_byte_at
+        told, snapshot = x.told, x.snapshot
+        measured = x.features
+        if told is not None and told.features is not None:
+            measured = features.add(measured, told.features)
         return Outcome(
             x.id,
             x.attempt,
@@ -155,7 +161,7 @@ class Recorder:
             x.stream,
             int(duration_s * 1e6),
             int((duration_s - course.upstream_s) * 1e6),
-            None,  # queue_us
+            x.queue_us,
             int((x.upstream_ended_at - started) * 1e6) if started else None,
             int((first - started) * 1e6) if first else None,
             x.input_tokens,
@@ -165,10 +171,29 @@ class Recorder:
             course.response_bytes,
             None,  # refused_by
             endpoint.durability,
+            None,  # cost_micros
+            None,  # currency
+            None,  # price_version
+            self._gateway,
+            render(x.id, x.trace),
+            x.reference or None,
+            None if told is None else told.response_id,
+            None if told is None else told.model,
+            None if told is None else told.finish_reason,
+            None if told is None else told.prediction,
+            None if told is None else told.score,
+            None if measured is None else sum(measured.values()),
+            measured,
+            None,  # guard_us
+            None if told is None else told.connect_us,
+            None if told is None else told.tls_us,
+            x.client_retry,
+            None if snapshot is None else snapshot.version,
         )
 
     def shadow(self, row: Outcome) -> None:
         """The outcome of a copy; lost without harm when the ledger has no room."""
+        row.gateway = self._gateway
         try:
             self._append(row)
         except Transient:
@@ -179,7 +204,7 @@ class Recorder:
         if not self._refusal_due():
             self._meters.count("refusal_row_sampled_out")
             return
-        key = x.key
+        key, snapshot = x.key, x.snapshot
         row = Outcome(
             id=x.id,
             at_ns=self._clock.now_ns(),
@@ -194,6 +219,11 @@ class Recorder:
             request_bytes=len(x.body),
             refused_by=stage,
             durability="relaxed",
+            gateway=self._gateway,
+            traceparent=render(x.id, x.trace),
+            reference=x.reference or None,
+            client_retry=x.client_retry,
+            snapshot=None if snapshot is None else snapshot.version,
         )
         try:
             self._append(row)

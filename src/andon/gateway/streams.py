@@ -15,7 +15,7 @@ from andon.gateway.dialects.sse import DONE, EventSplitter, data_of
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Transient
-from andon.kernel.exchange import Exchange, UsageSource
+from andon.kernel.exchange import Exchange, Told, UsageSource
 from andon.wire.model import Header, Reply
 
 _NULL_USAGE = (b',"usage":null', b', "usage": null')
@@ -32,6 +32,11 @@ class Stream:
         "_settings",
         "committed",
         "deltas",
+        "finish_reason",
+        "kept",
+        "kept_max",
+        "model",
+        "response_id",
         "sent_bytes",
         "usage",
     )
@@ -53,6 +58,11 @@ class Stream:
         self.sent_bytes = 0
         self.deltas = 0  # events with content: an estimate of tokens when no usage comes
         self.usage: openai.Usage | None = None
+        self.response_id: str | None = None
+        self.model: str | None = None
+        self.finish_reason: str | None = None
+        self.kept: bytearray | None = None  # the beginning of what was sent, where it is recorded
+        self.kept_max = 0
 
     def sink(self) -> StreamSink:
         """Where the next attempt's answer goes."""
@@ -63,6 +73,9 @@ class Stream:
         if not self.committed:
             self._commit()
         self.sent_bytes += len(events)
+        kept = self.kept
+        if kept is not None and len(kept) < self.kept_max:
+            kept += events[: self.kept_max - len(kept)]
         self._reply.write(events)
 
     async def writable(self) -> None:
@@ -70,8 +83,13 @@ class Stream:
         await self._reply.writable()
 
     def count_usage(self) -> None:
-        """Put token counts on the exchange: the provider's, else an estimate of what was sent."""
+        """Put on the exchange what the events said, and token counts: the provider's, else an estimate of what was
+        sent."""
         x, usage = self._exchange, self.usage
+        if self.response_id is not None or self.model is not None or self.finish_reason is not None:
+            told = x.told = x.told or Told()
+            told.response_id, told.model = self.response_id, self.model
+            told.finish_reason = self.finish_reason
         if usage is not None and usage.completion_tokens is not None:
             x.input_tokens, x.output_tokens = usage.prompt_tokens, usage.completion_tokens
             x.usage_source = UsageSource.PROVIDER
@@ -187,8 +205,13 @@ class StreamSink:
         return event
 
     def _count(self, chunk: openai.Chunk) -> None:
+        stream = self._stream
+        if stream.response_id is None:
+            stream.response_id, stream.model = openai.short(chunk.id), openai.short(chunk.model)
         for choice in chunk.choices:
             if choice.finish_reason is not None:
                 self.ended = True
+                if stream.finish_reason is None:
+                    stream.finish_reason = choice.finish_reason[: openai.NAME_MAX]
             if choice.text or (choice.delta is not None and choice.delta.content):
-                self._stream.deltas += 1
+                stream.deltas += 1

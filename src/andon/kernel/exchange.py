@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from andon.kernel.snapshot import EndpointEntry, KeyEntry, ReleaseEntry, Snapshot
+    from andon.kernel.trace import Trace
 
 
 class Dialect(StrEnum):
@@ -37,6 +38,31 @@ class UsageSource(StrEnum):
     NONE = "none"
 
 
+class Told:
+    """What an attempt's answer said of itself, for the ledger; made only where there is something to remember."""
+
+    __slots__ = (
+        "connect_us",
+        "features",
+        "finish_reason",
+        "model",
+        "prediction",
+        "response_id",
+        "score",
+        "tls_us",
+    )
+
+    def __init__(self) -> None:
+        self.response_id: str | None = None
+        self.model: str | None = None
+        self.finish_reason: str | None = None
+        self.prediction: str | None = None
+        self.score: float | None = None
+        self.features: dict[str, int] | None = None  # microseconds by feature
+        self.connect_us: int | None = None  # None on a connection that was kept
+        self.tls_us: int | None = None
+
+
 class Exchange:
     """One request and everything learnt about it so far. Times ending in `_at` are monotonic seconds."""
 
@@ -51,6 +77,7 @@ class Exchange:
         "dialect",
         "endpoint",
         "error_code",
+        "features",
         "first_byte_at",
         "header_length",
         "headers",
@@ -60,12 +87,15 @@ class Exchange:
         "key",
         "max_output_tokens",
         "name",
+        "onward",
         "operation",
         "output_tokens",
         "pinned",
         "propensity",
         "provider_error",
+        "queue_us",
         "received_ns",
+        "reference",
         "release",
         "request",
         "reservations",
@@ -75,7 +105,8 @@ class Exchange:
         "status",
         "stream",
         "target",
-        "traceparent",
+        "told",
+        "trace",
         "unit",
         "upstream_ended_at",
         "upstream_started_at",
@@ -99,7 +130,10 @@ class Exchange:
         self.received_ns = 0
         self.started_at = 0.0
         self.deadline_at = 0.0
-        self.traceparent: bytes | None = None
+        self.trace: Trace | None = None  # the caller's; None = begun here, and known from the id
+        self.onward: list[tuple[bytes, bytes]] | None = None  # headers of tracing that the upstream gets too
+        self.reference = ""  # x-andon-reference: the business key that facts may name
+        self.features: dict[str, int] | None = None  # microseconds that the client took for each
         self.idempotency_key: bytes | None = None
         self.client_retry = 0  # x-stainless-retry-count
         # who and which, filled by stages
@@ -117,6 +151,8 @@ class Exchange:
         # how it went
         self.attempt = 0
         self.target = ""  # id of the target that served the last attempt
+        self.told: Told | None = None  # of the last attempt
+        self.queue_us: int | None = None  # that the last attempt waited for a connection
         self.upstream_started_at = 0.0
         self.first_byte_at = 0.0
         self.upstream_ended_at = 0.0

@@ -6,7 +6,7 @@ Each has a real implementation, a fake in `andon.testing` and one contract suite
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from andon.kernel.errors import AndonError
 from andon.kernel.exchange import Exchange
@@ -54,12 +54,21 @@ class Body(Protocol):
         ...
 
 
+class Opening(NamedTuple):
+    """What a request had to wait for before it could be sent, in microseconds."""
+
+    queue_us: int  # for a place among the target's connections
+    connect_us: int | None  # to open a new one, TLS included; None where one was waited for and given
+    tls_us: int | None  # the part of it that TLS took; None without
+
+
 class Answer(Protocol):
     """A complete answer of an upstream."""
 
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    opening: Opening | None  # None on a connection that was kept and free
 
 
 class Upstream(Protocol):

@@ -122,6 +122,31 @@ class RolloutEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     shadow_share: int = 0  # basis points of stable traffic copied to the canary
 
 
+class PredictionEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where in an answer the prediction stands, for requests of one row."""
+
+    output: str  # tensor's name
+    index: int = -1  # of the positive class among the values of a row; -1 = the only or, of two, the second
+    threshold: float | None = None  # score from which it is predicted; None = 0.5, or the largest of several
+    classes: tuple[str, ...] = ()  # names by index
+
+
+class BodiesEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which bodies are remembered."""
+
+    inputs: bool = False
+    outputs: bool = False
+    share: float = 1.0  # of requests, drawn from their ids
+    bytes_max: int = 64 * 1024  # of each; beyond, only the beginning
+
+
+class RecordingEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the ledger remembers of an endpoint beyond its rows."""
+
+    prediction: PredictionEntry | None = None
+    bodies: BodiesEntry | None = None
+
+
 class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One name that clients call."""
 
@@ -141,6 +166,7 @@ class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     max_output_tokens: int = 4096  # assumed for limits when the request states no cap
     on_full_disk: Literal["refuse", "shed"] = "refuse"
     aliases: tuple[str, ...] = ()
+    recording: RecordingEntry | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from andon.gateway.link import CONTROL
 from andon.kernel.errors import Transient
-from andon.kernel.ports import Body
+from andon.kernel.ports import Body, Opening
 from andon.kernel.snapshot import TargetEntry
 from andon.testing.simulate_process import Process
 from andon.wire.model import Header
@@ -39,6 +39,7 @@ class SimulatedAnswer(msgspec.Struct):
     status: int
     headers: Sequence[Header]
     body: bytes
+    opening: Opening | None = None
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):

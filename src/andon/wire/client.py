@@ -14,11 +14,12 @@ from typing import Any, Final, cast
 
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Permanent, Transient
-from andon.kernel.ports import Body
+from andon.kernel.ports import Body, Opening
 from andon.kernel.snapshot import TargetEntry
 from andon.wire.limits import ClientLimits
 from andon.wire.model import Header
 from andon.wire.place import Place, parse_place
+from andon.wire.tls import handshake_of, time_handshakes
 from andon.wire.upstream import Call, UpstreamConnection
 
 _OWN: Final = frozenset(
@@ -40,12 +41,15 @@ _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", 
 class ClientAnswer:
     """A complete answer. Header names are in lower case; `body` is empty if it went to a sink."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "opening", "status")
 
-    def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+    def __init__(
+        self, status: int, headers: Sequence[Header], body: bytes, opening: Opening | None = None
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.opening = opening  # None on a connection that was kept and free
 
 
 class _Pool:
@@ -112,12 +116,13 @@ class Client:
         call = Call(head, body, sink, first_byte_timeout_s, idle_timeout_s)
         call.is_head = method == b"HEAD"
         may_repeat = method in _IDEMPOTENT
+        opening: Opening | None = None
         while True:
             connection = self._take(pool)
             is_used = connection is not None
             remaining_s = deadline_at - self._clock.monotonic()
             if connection is None:
-                connection = await self._obtain(pool, min(connect_timeout_s, remaining_s))
+                connection, opening = await self._obtain(pool, min(connect_timeout_s, remaining_s))
                 remaining_s = deadline_at - self._clock.monotonic()
             connection.begin(call, remaining_s)
             try:
@@ -134,7 +139,7 @@ class Client:
                     may_repeat = False
                     continue
                 raise
-            answer = ClientAnswer(connection.status, connection.headers, bytes(connection.body))
+            answer = ClientAnswer(connection.status, connection.headers, bytes(connection.body), opening)
             if connection.end():
                 self._give(pool, connection)
             else:
@@ -215,8 +220,9 @@ class Client:
                 self._limits.idle_age_s, self._close_old, connection.loop
             )
 
-    async def _obtain(self, pool: _Pool, timeout_s: float) -> UpstreamConnection:
+    async def _obtain(self, pool: _Pool, timeout_s: float) -> tuple[UpstreamConnection, Opening]:
         """A connection that is idle by now or new; waits while the target has as many as it may have."""
+        began = self._clock.monotonic()
         if self._is_closed:
             raise _unreachable("The client is closed.")
         if timeout_s <= 0:
@@ -227,8 +233,13 @@ class Client:
                     await self._wait(pool)
                     connection = self._take(pool)
                     if connection is not None:
-                        return connection
-                return await self._connect(pool)
+                        return connection, Opening(_micros(self._clock.monotonic() - began), None, None)
+                opened = self._clock.monotonic()
+                connection = await self._connect(pool)
+                now = self._clock.monotonic()
+                handshake_s = handshake_of(connection.transport, now) if pool.place.is_tls else None
+                tls_us = None if handshake_s is None else _micros(handshake_s)
+                return connection, Opening(_micros(opened - began), _micros(now - opened), tls_us)
         except TimeoutError as error:
             raise _unreachable("The upstream could not be reached in time.", status=504) from error
         except (OSError, ssl.SSLError, ssl.CertificateError) as error:
@@ -262,7 +273,7 @@ class Client:
             if place.socket:
                 await loop.create_unix_connection(cast("Any", lambda: connection), place.socket)
             else:
-                context = self._tls() if place.is_tls else None
+                context = time_handshakes(self._tls(), self._clock) if place.is_tls else None
                 await loop.create_connection(
                     cast("Any", lambda: connection), place.host, place.port, ssl=context
                 )
@@ -326,6 +337,10 @@ def _format_head(place: Place, method: bytes, path: bytes, headers: Sequence[Hea
             hint="Look at the credential of the target: a file or variable with more than one line is the usual cause.",
         )
     return head
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1e6)
 
 
 def _is_reset(error: BaseException) -> bool:

@@ -6,12 +6,14 @@ Raises nothing but `Refused`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Exchange
+
+NAME_MAX: Final = 128  # characters of an id, model or reason of the upstream that a row keeps
 
 
 class Part(msgspec.Struct):
@@ -73,8 +75,23 @@ class Usage(msgspec.Struct):
     completion_tokens: int | None = None
 
 
+class Finish(msgspec.Struct):
+    """Why one choice of an answer ended."""
+
+    finish_reason: str | None = None
+
+
+class AnswerParts(msgspec.Struct):
+    """The fields of an answer that the ledger needs."""
+
+    usage: Usage | None = None
+    id: str | None = None
+    model: str | None = None
+    choices: list[Finish] | None = None
+
+
 class AnswerUsage(msgspec.Struct):
-    """The one field of an answer that the ledger needs."""
+    """What is still read of an answer whose other fields have types that nobody knows."""
 
     usage: Usage | None = None
 
@@ -99,6 +116,8 @@ class Chunk(msgspec.Struct):
     choices: list[Choice] = []
     usage: Usage | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
+    id: Any = None  # a string; another type must not keep the rest from being read
+    model: Any = None
 
 
 class ErrorBody(msgspec.Struct):
@@ -110,6 +129,7 @@ class ErrorBody(msgspec.Struct):
 _chat = msgspec.json.Decoder(ChatRequest).decode
 _completion = msgspec.json.Decoder(CompletionRequest).decode
 _embedding = msgspec.json.Decoder(EmbeddingRequest).decode
+_parts = msgspec.json.Decoder(AnswerParts).decode
 _usage = msgspec.json.Decoder(AnswerUsage).decode
 _chunk = msgspec.json.Decoder(Chunk).decode
 _error = msgspec.json.Decoder(ErrorBody).decode
@@ -212,9 +232,25 @@ def edit(body: bytes, *, model: str | None, include_usage: bool) -> bytes:
     return _encode(fields)
 
 
-def read_usage(body: bytes) -> Usage | None:
-    """Token counts of a complete answer; raises msgspec.MsgspecError when it is not the JSON it should be."""
-    return _usage(body).usage
+def read_answer(body: bytes) -> AnswerParts:
+    """What the ledger needs of a complete answer; raises msgspec.MsgspecError when it is not the JSON it should be."""
+    try:
+        return _parts(body)
+    except msgspec.ValidationError:
+        return AnswerParts(usage=_usage(body).usage)
+
+
+def short(name: Any) -> str | None:
+    """A name of the upstream's own, cut to what a row holds; None where it is none."""
+    return name[:NAME_MAX] if isinstance(name, str) and name else None
+
+
+def finish_of(choices: list[Finish] | None) -> str | None:
+    """Why an answer ended: what its first choice says that says anything."""
+    for choice in choices or ():
+        if choice.finish_reason is not None:
+            return choice.finish_reason[:NAME_MAX]
+    return None
 
 
 def read_chunk(payload: bytes) -> Chunk:
