@@ -7,3 +7,4 @@ from __future__ import annotations
 
 ADMIN_GRANTS = ("factory.*", "release.*", "key.*", "ledger.*", "fact.*", "telemetry.*", "observe.*")
 GATEWAY_GRANTS = ("gateway.*",)
+API_KEY_GRANTS = ("fact.write", "telemetry.write")  # of every API key of the gateway; never prices

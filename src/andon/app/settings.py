@@ -31,6 +31,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control_port: Port = 8791
     observer_port: Port = 8793  # queries, facts, telemetry in, metrics; control forwards to it
     tables_url: str = ""  # empty = Delta tables in the home; s3://bucket/prefix on a fleet
+    telemetry_content: bool = False  # keep what people wrote, in attributes of spans that are sent in
+    bodies_quota: Annotated[int, msgspec.Meta(ge=0)] = (
+        2**30
+    )  # bytes for recorded inputs and outputs; 0 = none
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this

@@ -24,7 +24,7 @@ Subject = tuple[str, str]  # of the four, and its value
 class Seen:
     """One request as facts need it."""
 
-    __slots__ = ("at_ns", "endpoint", "id", "is_labelled", "is_served")
+    __slots__ = ("at_ns", "endpoint", "id", "is_labelled", "is_served", "shares_trace")
 
     def __init__(self, row: Outcome) -> None:
         self.id = row.id
@@ -32,6 +32,7 @@ class Seen:
         self.endpoint = row.endpoint or ""
         self.is_served = row.status < 400 and row.refused_by is None
         self.is_labelled = False
+        self.shares_trace = False  # with another request: its trace alone does not say which is meant
 
 
 class _Generation:
@@ -120,6 +121,9 @@ class KnownRequests:
             young.served[seen.endpoint] = young.served.get(seen.endpoint, 0) + 1
         for subject in _subjects(row):
             mark = hash(subject)
+            if subject[0] == TRACE and not seen.shares_trace:
+                other = self.find(subject)
+                seen.shares_trace = other is not None and other.id != row.id
             young.index[mark] = seen  # of several with one business key, the latest
             if mark in self._waiting:
                 del self._waiting[mark]
