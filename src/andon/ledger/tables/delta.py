@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -47,8 +48,6 @@ _PASSED_ON = (
 )
 _QUIET = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
-T = TypeVar("T")
-
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One table at one version: its files, and up to where each log is in exactly these files."""
@@ -57,6 +56,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     uris: tuple[str, ...]  # absolute paths, or s3:// URIs; hive-partitioned by day
     transactions: Mapping[str, int]  # by key, of those asked for; one that is missing has never been sealed
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a table holds."""
+
+    files: int
+    rows: int
+    size_bytes: int
 
 
 def storage_options(environment: Mapping[str, str]) -> dict[str, str]:
@@ -116,7 +123,8 @@ class Tables:
             handle = self._refresh(table)
             if handle is None:
                 return None
-            found = _called(lambda: {key: handle.transaction_version(key) for key in keys}, table)
+            with translated(table):
+                found = {key: handle.transaction_version(key) for key in keys}
             return Snapshot(
                 table=table,
                 version=handle.version(),
@@ -133,8 +141,8 @@ class Tables:
         if self.exists(table.name):
             return
         statistics = [name for name in table.schema.names if name in _STATISTICS]
-        _called(
-            lambda: DeltaTable.create(
+        with translated(table.name):
+            DeltaTable.create(
                 self.uri(table.name),
                 table.schema,
                 mode="ignore",
@@ -142,22 +150,22 @@ class Tables:
                 name=table.name,
                 configuration={**_CONFIGURATION, "delta.dataSkippingStatsColumns": ",".join(statistics)},
                 storage_options=self.options or None,
-            ),
-            table.name,
-        )
+            )
         self.forget(table.name)
 
-    def append(self, table: str, data: pa.Table, transactions: Mapping[str, int]) -> None:
+    def append(self, table: str, data: pa.Table, transactions: Mapping[str, int]) -> tuple[int, int]:
         """Add rows and set the transactions in one commit, merging new columns into the schema.
 
-        Raises `Transient`; the commit may then have landed all the same, so look at `transaction` before trying again.
+        Gives the table's version before and after. Raises `Transient`; the commit may then have landed all the
+        same, so look at `transaction` before trying again.
         """
         handle = self._open(table)
         if handle is None:
             raise Transient(UNREACHABLE, f"There is no table {table}.", hint="It is made at the next turn.")
+        before = handle.version()
         try:
-            _called(
-                lambda: write_deltalake(
+            with translated(table):
+                write_deltalake(
                     handle,
                     data,
                     mode="append",
@@ -165,11 +173,45 @@ class Tables:
                     writer_properties=writer_properties(),
                     commit_properties=commit_properties(transactions),
                     post_commithook_properties=_QUIET,
-                ),
-                table,
-            )
+                )
         finally:
             self.forget(table)
+        return before, handle.version()
+
+    def replace(self, table: str, data: pa.RecordBatchReader, predicate: str) -> None:
+        """Put rows in the place of all that fulfil `predicate` (the new ones must, too), in one commit.
+
+        Transactions stay as they are. Raises `Transient`.
+        """
+        handle = self._open(table)
+        if handle is None:
+            raise Transient(UNREACHABLE, f"There is no table {table}.", hint="It is made at the next turn.")
+        try:
+            with translated(table):
+                write_deltalake(
+                    handle,
+                    data,
+                    mode="overwrite",
+                    predicate=predicate,
+                    schema_mode="merge",
+                    writer_properties=writer_properties(),
+                    post_commithook_properties=_QUIET,
+                )
+        finally:
+            self.forget(table)
+
+    def measure(self, table: str) -> Size:
+        """Files, rows and bytes of the latest version, from the log of commits alone."""
+        handle = self._latest(table)
+        if handle is None:
+            return Size(files=0, rows=0, size_bytes=0)
+        with translated(table):
+            added = pa.table(handle.get_add_actions(flatten=True))
+        return Size(
+            files=added.num_rows,
+            rows=pc.sum(added["num_records"]).as_py() or 0,
+            size_bytes=pc.sum(added["size_bytes"]).as_py() or 0,
+        )
 
     def forget(self, table: str) -> None:
         """Read the table anew the next time."""
@@ -197,7 +239,8 @@ class Tables:
 
     def _open(self, table: str) -> DeltaTable | None:
         try:
-            return _called(lambda: DeltaTable(self.uri(table), storage_options=self.options or None), table)
+            with translated(table):
+                return DeltaTable(self.uri(table), storage_options=self.options or None)
         except TableNotFoundError:
             return None
 
@@ -214,9 +257,11 @@ def commit_properties(transactions: Mapping[str, int]) -> CommitProperties:
     )
 
 
-def _called(act: Callable[[], T], table: str) -> T:
+@contextmanager
+def translated(table: str) -> Iterator[None]:
+    """Errors of the store as `Transient`; that there is no such table stays `TableNotFoundError`."""
     try:
-        return act()
+        yield
     except TableNotFoundError:
         raise
     except (DeltaError, OSError) as error:
