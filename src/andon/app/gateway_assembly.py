@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from andon.app.chain import build_chain
+from andon.gateway.bodies import BodySink
 from andon.gateway.gateway import Gateway, Parts
 from andon.gateway.health import HealthLoop
 from andon.gateway.link import Link, ReportQueue
@@ -44,6 +45,7 @@ class GatewayGround:
     cuts: Disk  # where stopped releases are remembered
     snapshots: Disk  # where the last good snapshot is kept
     credentials: Credentials
+    bodies: BodySink | None = None  # None = no bodies are recorded, whatever endpoints say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class AssembledGateway:
 def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
     """Connect the parts of one gateway."""
     clock, random, bounds = ground.clock, ground.random, ground.bounds
-    reports = ReportQueue(Meters())
+    meters = Meters()
+    reports = ReportQueue(meters)
     stages = build_chain(
         gateway=bounds.gateway,
         pepper=ground.pepper,
@@ -84,6 +87,8 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         clock=clock,
         ids=Ids(clock, random),
         random=random,
+        meters=meters,
+        bodies=ground.bodies,
     )
     gateway = Gateway(stages, parts, bounds)
     ground.log.crowd = lambda: gateway.meters.in_flight

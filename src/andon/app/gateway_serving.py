@@ -31,6 +31,7 @@ from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.random import SystemRandom
 from andon.kernel.snapshot import Snapshot
+from andon.ledger.body_store import BodyStore, body_settings
 from andon.ledger.disk import FileDisk
 from andon.ledger.folder import open_log
 from andon.ledger.log import Log
@@ -73,10 +74,13 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
     clock, random = SystemClock(), SystemRandom()
     pepper = load_or_create_pepper(home.pepper, random)
     key = load_or_create_key(home.gateway_key, random)
-    async with open_log(home.ledger, clock, settings.gateway_name) as log:
+    async with contextlib.AsyncExitStack() as stack:
+        log = await stack.enter_async_context(open_log(home.ledger, clock, settings.gateway_name))
         client = Client(clock)
         thread = WorkThread("files")
+        bodies = None
         try:
+            bodies = await _open_bodies(home, settings, stack, clock, thread)
             wiring = Wiring(
                 clock=clock,
                 random=random,
@@ -85,16 +89,72 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
                 log=log,
                 client=client,
                 thread=thread,
+                bodies=bodies,
             )
             await _serve(home, settings, stopping, wiring)
         finally:
             await client.close()
+            if bodies is not None:
+                await bodies.settled()
             thread.close()
+
+
+async def _open_bodies(
+    home: Home, settings: Settings, stack: contextlib.AsyncExitStack, clock: SystemClock, thread: WorkThread
+) -> BodyStore | None:
+    """The store of bodies. One that cannot be opened costs bodies, never the gateway."""
+    quota = settings.bodies_quota
+    if not quota:
+        return None
+    try:
+        log = await stack.enter_async_context(
+            open_log(home.bodies, clock, settings.gateway_name, body_settings(quota))
+        )
+        store = BodyStore(log, FileDisk(home.bodies), thread, clock, quota)
+        await store.open()
+    except (AndonError, OSError) as error:
+        _logger.error("bodies cannot be recorded", reason=str(error))
+        return None
+    return store
+
+
+def _counters(log: Log, bodies: BodyStore | None) -> dict[str, float]:
+    """What the logs have done since they were opened, by the names of their metrics."""
+    found = _counters_of("andon_ledger", log)
+    if bodies is not None:
+        found |= _counters_of("andon_bodies", bodies.log)
+        found["andon_bodies_removed_segments_total"] = bodies.removed_segments
+    return found
+
+
+def _counters_of(prefix: str, log: Log) -> dict[str, float]:
+    counters = log.counters
+    return {
+        f"{prefix}_rows_total": counters.rows,
+        f"{prefix}_bytes_total": counters.bytes,
+        f"{prefix}_commits_total": counters.commits,
+        f"{prefix}_waits_total": counters.waits,
+        f"{prefix}_sync_seconds_total": counters.sync_us / 1e6,
+        f"{prefix}_failures_total": counters.failures,
+        f"{prefix}_dropped_total": counters.dropped,
+    }
+
+
+def _gauges(log: Log, bodies: BodyStore | None) -> dict[str, float]:
+    found = {
+        "andon_ledger_sync_seconds_max": log.counters.sync_us_max / 1e6,
+        "andon_ledger_pending_bytes": log.pending_bytes,
+    }
+    if bodies is not None:
+        found["andon_bodies_used_bytes"] = bodies.used_bytes
+        found["andon_bodies_quota_bytes"] = bodies.quota_bytes
+        found["andon_bodies_lag_seconds"] = bodies.log.lag_s
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What the process was built on: clock, chance, secrets, log, upstream connections, a thread for files."""
+    """What the process was built on: clock, chance, secrets, logs, upstream connections, a thread for files."""
 
     clock: SystemClock
     random: SystemRandom
@@ -103,6 +163,7 @@ class Wiring:
     log: Log
     client: Client
     thread: WorkThread
+    bodies: BodyStore | None
 
 
 async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring: Wiring) -> None:
@@ -122,12 +183,20 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
             cuts=FileDisk(home.cuts),
             snapshots=FileDisk(home.snapshots),
             credentials=read_credential,
+            bodies=wiring.bodies,
         )
     )
     gateway, holder = built.gateway, built.holder
     holder.on_adopted = lambda snapshot: wiring.client.keep_targets(reached(snapshot))
     await holder.load()
-    admin = Server(Admin(gateway, holder, connected=lambda: built.link.connected), ServerLimits(), clock)
+    admin_application = Admin(
+        gateway,
+        holder,
+        connected=lambda: built.link.connected,
+        counters=lambda: _counters(wiring.log, wiring.bodies),
+        gauges=lambda: _gauges(wiring.log, wiring.bodies),
+    )
+    admin = Server(admin_application, ServerLimits(), clock)
     data = Server(gateway, ServerLimits(), clock)
     await admin.start(settings.host, settings.gateway_admin_port)
     await data.start(settings.host, settings.gateway_port)

@@ -5,7 +5,7 @@ Answers from memory. It must not be reachable by clients: it says what endpoints
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -21,10 +21,20 @@ _encode = msgspec.json.Encoder().encode
 class Admin:
     """The admin listener's application (wire `Application`)."""
 
-    def __init__(self, gateway: Gateway, holder: Holder, *, connected: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        holder: Holder,
+        *,
+        connected: Callable[[], bool],
+        counters: Callable[[], Mapping[str, float]] = dict,
+        gauges: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._gateway = gateway
         self._holder = holder
         self._connected = connected
+        self._counters = counters  # of what the gateway stands on, by their full names
+        self._more_gauges = gauges
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
@@ -38,7 +48,7 @@ class Admin:
             why = self._unready()
             reply.send(503 if why else 200, _JSON, _encode({"ready": not why, "reason": why}))
         elif path == b"/metrics":
-            reply.send(200, _TEXT, self._gateway.meters.exposition(self._gauges()).encode())
+            reply.send(200, _TEXT, self._exposition())
         elif path == b"/debug/snapshot":
             reply.send(200, _JSON, _encode(self._summary()))
         else:
@@ -51,6 +61,9 @@ class Admin:
     def refuse(self, path: bytes, status: int, code: str, message: str) -> tuple[bytes, bytes]:
         """A refusal of the protocol itself."""
         return _JSON, _encode({"error": message, "code": code})
+
+    def _exposition(self) -> bytes:
+        return self._gateway.meters.exposition(self._gauges(), self._counters()).encode()
 
     def _unready(self) -> str:
         if self._gateway.draining:
@@ -66,7 +79,12 @@ class Admin:
             "andon_control_connected": float(self._connected()),
             "andon_targets": len(targets),
             "andon_targets_open": sum(not target.breaker.closed or bool(target.broken) for target in targets),
+            **self._more_gauges(),
         }
+
+    def _in_flight(self, endpoint: str, release: str) -> int:
+        found = self._gateway.targets.table.releases.get((endpoint, release))
+        return sum(target.in_flight for target in found.targets) if found else 0
 
     def _summary(self) -> dict[str, object]:
         current = self._holder.current
@@ -83,6 +101,7 @@ class Admin:
                         "arm": release.arm,
                         "weight": release.weight,
                         "targets": len(release.targets),
+                        "in_flight": self._in_flight(endpoint.name, release.id),
                     }
                     for release in endpoint.releases
                 }

@@ -7,10 +7,12 @@ Source of the format: Prometheus text exposition 0.0.4.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 OTHER: Final = "other"  # stands for every name that no snapshot knows
+_NONE: Final[Mapping[str, float]] = MappingProxyType({})
 SERIES_MAX: Final = 10_000  # of one family; beyond, new label sets are counted as `other`
 ADDED_BOUNDS_S: Final[tuple[float, ...]] = (
     0.0001,
@@ -73,11 +75,11 @@ class Meters:
         """Something happened that an operator may ask about; names are constants of this room."""
         self.events[event] = self.events.get(event, 0) + 1
 
-    def exposition(self, gauges: dict[str, float]) -> str:
-        """All counters, and `gauges` by their full name, as Prometheus text."""
-        return "\n".join([*self._lines(gauges), ""])
+    def exposition(self, gauges: Mapping[str, float], counters: Mapping[str, float] = _NONE) -> str:
+        """All counters, and by their full names those of others and `gauges`, as Prometheus text."""
+        return "\n".join([*self._lines(gauges, counters), ""])
 
-    def _lines(self, gauges: dict[str, float]) -> Iterator[str]:
+    def _lines(self, gauges: Mapping[str, float], counters: Mapping[str, float]) -> Iterator[str]:
         yield "# HELP andon_requests_in_flight Exchanges under way."
         yield "# TYPE andon_requests_in_flight gauge"
         yield f"andon_requests_in_flight {self.in_flight}"
@@ -98,6 +100,9 @@ class Meters:
         for name, value in gauges.items():
             yield f"# TYPE {name} gauge"
             yield f"{name} {value:.6g}"
+        for name, value in counters.items():
+            yield f"# TYPE {name} counter"
+            yield f"{name} {value:.15g}"
 
     def _histogram(self) -> Iterator[str]:
         name = "andon_added_latency_seconds"

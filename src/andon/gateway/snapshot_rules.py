@@ -66,6 +66,13 @@ def _endpoint(endpoint: EndpointEntry, snapshot: Snapshot) -> Iterator[str]:
             yield f"it falls back to '{name}', which does not exist"
         elif protocols[name] != endpoint.protocol:
             yield f"it falls back to '{name}', which speaks another protocol"
+    recording = endpoint.recording
+    if recording is not None and recording.bodies is not None:
+        bodies = recording.bodies
+        if not 0 < bodies.share <= 1 or bodies.bytes_max <= 0:
+            yield "bodies are recorded with a share in (0, 1] and a size above zero"
+    if recording is not None and recording.prediction is not None and not recording.prediction.output:
+        yield "a recorded prediction needs the name of its output"
     yield from _releases(endpoint)
 
 

@@ -14,6 +14,8 @@ from andon.lifecycle.endpoints.model import EndpointSpec
 from andon.lifecycle.rollouts.strategy import PinSpec, RolloutSpec, StrategySpec
 from andon.store.model import Record
 
+RECORDED_BYTES_MAX = 8 * 2**20  # of one body
+
 
 def check_endpoint(spec: Any, record: Record, world: World) -> list[Problem]:
     """References that do not exist and settings that cannot be enforced."""
@@ -52,7 +54,40 @@ def check_endpoint(spec: Any, record: Record, world: World) -> list[Problem]:
                     message=f"There is no other endpoint '{name}' to fall back to.",
                 )
             )
-    return found + _aliases(spec, record, world)
+    return found + _recording(spec, world) + _aliases(spec, record, world)
+
+
+def _recording(spec: EndpointSpec, world: World) -> list[Problem]:
+    recording, at = spec.recording, "spec.recording"
+    path = f"{at}.bodies.maxBytes"
+    found = _parsed(path, recording.bodies.max_bytes, size_bytes)
+    if not found and not 0 < size_bytes(recording.bodies.max_bytes) <= RECORDED_BYTES_MAX:
+        found.append(
+            Problem(path=path, message=f"A body is recorded up to {RECORDED_BYTES_MAX // 2**20}Mi, not 0.")
+        )
+    prediction, at = recording.prediction, f"{at}.prediction"
+    if prediction is None:
+        return found
+    if spec.protocol != "oip":
+        hint = "Leave it out; answers of language models are recorded with spec.recording.bodies."
+        found.append(Problem(path=at, message="Only answers of protocol oip hold a prediction.", hint=hint))
+    if len(set(prediction.classes)) < len(prediction.classes):
+        found.append(Problem(path=f"{at}.classes", message="Two classes have the same name."))
+    if prediction.classes and prediction.index is not None and prediction.index >= len(prediction.classes):
+        message = f"There is no class {prediction.index}: {len(prediction.classes)} are named, from 0."
+        found.append(Problem(path=f"{at}.index", message=message))
+    outputs = _outputs(spec, world)
+    if outputs and prediction.output not in outputs:
+        message = f"The model has no output '{prediction.output}'; it has: {', '.join(outputs)}."
+        found.append(Problem(path=f"{at}.output", message=message))
+    return found
+
+
+def _outputs(spec: EndpointSpec, world: World) -> list[str]:
+    """Names of the outputs that people have declared for the model; empty where they left it to the model."""
+    version = world.get(("ModelVersion", spec.release.deployment))
+    signature = version.spec.get("signature") if version is not None else None
+    return [str(output.get("name")) for output in (signature or {}).get("outputs") or ()]
 
 
 def _release(spec: EndpointSpec, world: World) -> list[Problem]:

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from andon.kernel.snapshot import EndpointEntry, ReleaseEntry, Signature, TargetEntry
+from andon.kernel.snapshot import (
+    BodiesEntry,
+    EndpointEntry,
+    PredictionEntry,
+    RecordingEntry,
+    ReleaseEntry,
+    Signature,
+    TargetEntry,
+)
 from andon.kernel.units import duration_s, size_bytes
+from andon.lifecycle.endpoints.model import RecordingSpec
 from andon.lifecycle.endpoints.rules import EndpointFacts, standings
 from andon.lifecycle.rollouts.compilation import compile_rollout
 from andon.lifecycle.rollouts.model import STOPPED
@@ -52,4 +61,31 @@ def compile_endpoint(facts: EndpointFacts, targets: Targets, gateways: int = 1) 
         max_output_tokens=spec.max_output_tokens,
         on_full_disk=spec.on_full_disk,
         aliases=spec.aliases,
+        recording=compile_recording(spec.recording),
+    )
+
+
+def compile_recording(spec: RecordingSpec) -> RecordingEntry | None:
+    """What is recorded beyond rows; None for nothing, so that a gateway has nothing to ask."""
+    prediction, bodies = spec.prediction, spec.bodies
+    is_kept = (bodies.inputs or bodies.outputs) and bodies.share > 0
+    if prediction is None and not is_kept:
+        return None
+    return RecordingEntry(
+        prediction=None
+        if prediction is None
+        else PredictionEntry(
+            output=prediction.output,
+            index=-1 if prediction.index is None else prediction.index,
+            threshold=prediction.threshold,
+            classes=prediction.classes,
+        ),
+        bodies=BodiesEntry(
+            inputs=bodies.inputs,
+            outputs=bodies.outputs,
+            share=bodies.share,
+            bytes_max=size_bytes(bodies.max_bytes),
+        )
+        if is_kept
+        else None,
     )

@@ -23,6 +23,53 @@ class TimeoutsSpec(Written, frozen=True, kw_only=True):
     idle: Annotated[str, D(description="Between two pieces of a stream.")] = "30s"
 
 
+class PredictionSpec(Written, frozen=True, kw_only=True):
+    """Where an answer holds the prediction. Recorded for requests of one row; null for batches."""
+
+    output: Annotated[str, D(description="Name of the output tensor.", min_length=1)]
+    index: Annotated[
+        Annotated[int, D(ge=0)] | None,
+        D(
+            description=(
+                "Place of the positive class among the values of a row; its value is the score. Left out: the only "
+                "value, the second of two, or of more the largest."
+            )
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        D(
+            description=(
+                "Score from which the positive class is predicted. Left out: 0.5 for one value with two classes, "
+                "the largest of several values, and a single value without classes is the prediction itself."
+            )
+        ),
+    ] = None
+    classes: Annotated[tuple[str, ...], D(description="Names of the classes, in the model's order.")] = ()
+
+
+class BodiesSpec(Written, frozen=True, kw_only=True):
+    """Which inputs and outputs are kept, in segments of their own under the factory's quota for bodies."""
+
+    inputs: Annotated[bool, D(description="Keep what clients sent.")] = False
+    outputs: Annotated[bool, D(description="Keep what they were sent.")] = False
+    share: Annotated[
+        float, D(description="Share of requests, drawn from their ids; 1 = every one.", ge=0, le=1)
+    ] = 1.0
+    max_bytes: Annotated[str, D(description="Of each body, such as 64Ki; beyond, its beginning is kept.")] = (
+        "64Ki"
+    )
+
+
+class RecordingSpec(Written, frozen=True, kw_only=True):
+    """What the ledger remembers of requests beyond their rows. Nothing unless asked for."""
+
+    prediction: Annotated[
+        PredictionSpec | None, D(description="Record class and score of each answer (oip only).")
+    ] = None
+    bodies: Annotated[BodiesSpec, D(description="Inputs and outputs.")] = BodiesSpec()
+
+
 class EndpointSpec(Written, frozen=True, kw_only=True):
     """One name that clients call."""
 
@@ -48,6 +95,9 @@ class EndpointSpec(Written, frozen=True, kw_only=True):
         "refuse"
     )
     aliases: Annotated[tuple[str, ...], D(description="Other names for it.")] = ()
+    recording: Annotated[
+        RecordingSpec, D(description="What the ledger remembers beyond the facts of each request.")
+    ] = RecordingSpec()
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
