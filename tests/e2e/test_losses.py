@@ -68,12 +68,12 @@ def test_a_gateway_told_to_stop_finishes_what_it_has_begun_and_is_started_again(
     assert factory.process("andon.app.gateway_process").pid != old
     assert set(traffic.statuses) == {200}
     # What clients were told is what the ledger says.
-    rows = [
-        row
-        for row in factory.read("top", "--window", "3600", "--once")["items"]
-        if row["endpoint"] == "credit"
-    ]
-    assert sum(row["requests"] for row in rows) >= traffic.answered
+
+    def counted() -> int:
+        items = factory.read("top", "--window", "3600", "--once")["items"]
+        return sum(row["requests"] for row in items if row["endpoint"] == "credit")
+
+    wait_for("the windows to have every row", lambda: counted() >= traffic.answered)
 
 
 def test_a_revoked_key_stops_working_at_once(factory: Factory):

@@ -569,6 +569,8 @@ def _traffic_routes(api: Api) -> Sequence[Route]:
             query=views.TopQuery,
             response=views.TopPage,
             handler=api.top,
+            elsewhere=True,
+            here_otherwise=True,
             summary="What each endpoint and release is doing now",
         ),
     )

@@ -17,7 +17,7 @@ from andon.kernel.units import duration_s
 from andon.ledger.query import Query
 from andon.ledger.reader import Entry, position_before, read, tail
 from andon.ledger.row import Outcome
-from andon.ledger.summary import Summary
+from andon.ledger.summary import Reading, summarise
 from andon.lifecycle.rollouts.explanation import Explanation
 from andon.lifecycle.rollouts.service import RolloutService
 from andon.security.identity.model import CreatedKey, KeyRequest, KeyView
@@ -152,24 +152,37 @@ class LedgerVerbs:
 
     def _top(self, window_s: int) -> views.TopPage:
         now_ns = self._clock.now_ns()
-        since_ns = now_ns - int(window_s * 1e9)
-        summary = Summary(float(window_s))
+        since_ns = now_ns - window_s * 10**9
         place = position_before(self._disk, "", since_ns)
-        summary.extend(entry.row for entry in read(self._disk, after=place, query=Query(since_ns=since_ns)))
-        rows = tuple(
-            views.TopRow(
-                endpoint=line.endpoint,
-                release=line.release,
-                requests=line.requests,
-                errors=line.errors,
-                p50_ms=line.p50_ms,
-                p95_ms=line.p95_ms,
-                p99_ms=line.p99_ms,
-                tokens=(line.input_tokens or 0) + (line.output_tokens or 0),
-            )
-            for line in summary.lines(now_ns)
-        )
-        return views.TopPage(window_s=window_s, items=rows)
+        rows = (entry.row for entry in read(self._disk, after=place, query=Query(since_ns=since_ns)))
+        return top_page(window_s, summarise(rows, since_ns, now_ns + 1))
+
+
+def top_page(window_s: int, readings: Sequence[Reading]) -> views.TopPage:
+    """Readings as `andon top` shows them; who knows what is in flight and weighed adds it."""
+    return views.TopPage(window_s=window_s, items=tuple(_top_row(reading) for reading in readings))
+
+
+def _top_row(reading: Reading) -> views.TopRow:
+    duration, first = reading.duration, reading.first_token
+    return views.TopRow(
+        endpoint=reading.endpoint,
+        release=reading.release,
+        arm=reading.arm,
+        requests=reading.requests,
+        requests_per_s=reading.requests_per_s,
+        attempts=reading.attempts,
+        errors=reading.errors,
+        error_rate=reading.error_rate,
+        refused=reading.refused,
+        cancelled=reading.cancelled,
+        p50_ms=duration.p50_ms if duration else None,
+        p95_ms=duration.p95_ms if duration else None,
+        p99_ms=duration.p99_ms if duration else None,
+        first_token_p95_ms=first.p95_ms if first else None,
+        tokens=reading.input_tokens + reading.output_tokens,
+        tokens_per_s=reading.tokens_per_s,
+    )
 
 
 def _request(entry: Entry, row: Outcome) -> views.RequestView:

@@ -399,16 +399,26 @@ class RequestPage(View, frozen=True, kw_only=True):
 
 
 class TopRow(View, frozen=True, kw_only=True):
-    """What one release of one endpoint did in the window."""
+    """What one release of one endpoint did in the window, in one arm. What nobody knows is null."""
 
     endpoint: str
     release: str
+    arm: str = ""  # stable, canary, preview or shadow; empty for what no release was chosen for
     requests: int
-    errors: int
+    requests_per_s: float = 0.0
+    attempts: int = 0  # retries included
+    errors: int  # that the release is to blame for
+    error_rate: float | None = None
+    refused: int = 0
+    cancelled: int = 0  # the client left first
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
-    tokens: int
+    first_token_p95_ms: float | None = None  # of streamed answers
+    tokens: int  # in and out
+    tokens_per_s: float = 0.0
+    in_flight: int | None = None  # at this moment, at the release's targets; null where no gateway says so
+    weight: float | None = None  # share of the endpoint's traffic that the release is to get
 
 
 class TopPage(View, frozen=True, kw_only=True):

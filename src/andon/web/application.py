@@ -154,15 +154,17 @@ def _endpoint(
             return _encode(route.problem(error, request.headers.get("content-type", "")), streams)
 
     async def answer(request: Request, route: Route) -> Response:
+        # Authorised here as well as there: what nobody may do does not reach another process.
+        principal = await surroundings.authenticator.authorise(
+            request.headers.get("authorization"), route.action
+        )
+        request.scope["andon.principal"] = principal.name
         if route.elsewhere:
             try:
                 return await _forward(request, route, surroundings)
             except Transient:
                 if not route.here_otherwise:
                     raise
-        header = request.headers.get("authorization")
-        principal = await surroundings.authenticator.authorise(header, route.action)
-        request.scope["andon.principal"] = principal.name
         call = Call(
             id=request.scope["andon.request_id"],
             principal=principal,

@@ -36,6 +36,12 @@ def paint(text: str, word: str, colour: bool) -> str:
     return f"{code}{text}{_RESET}" if colour and code else text
 
 
+def tint(text: str, word: str, colour: bool) -> str:
+    """A whole line in `red` or `yellow`, if colours are wanted."""
+    code = {"red": _RED, "yellow": _YELLOW}.get(word)
+    return f"{code}{text}{_RESET}" if colour and code else text
+
+
 def bold(text: str, colour: bool) -> str:
     """A heading."""
     return f"{_BOLD}{text}{_RESET}" if colour else text

@@ -1,4 +1,4 @@
-"""Verbs about traffic: logs and top read the ledger through the API; invoke calls an endpoint through the gateway.
+"""Verbs about traffic: logs reads the ledger through the API; invoke calls an endpoint through the gateway.
 
 `invoke` speaks either dialect and goes the way that every client goes; control may be down.
 """
@@ -22,24 +22,11 @@ from andon.app.cli.table import cell, render_table
 from andon.kernel.errors import Refused, Transient
 
 _LOG_HEADINGS = ("AT", "ID", "ENDPOINT", "RELEASE", "ARM", "STATUS", "ERROR", "MS", "TOKENS")
-_TOP_HEADINGS = (
-    "ENDPOINT",
-    "RELEASE",
-    "REQUESTS",
-    "RATE/S",
-    "ERRORS",
-    "P50 MS",
-    "P95 MS",
-    "P99 MS",
-    "TOKENS/S",
-)
-_CLEAR = "\x1b[H\x1b[2J"
-TOP_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (logs, top, invoke):
+    for verb in (logs, invoke):
         app.command()(verb)
 
 
@@ -80,42 +67,6 @@ def _log_row(item: dict[str, Any]) -> list[str]:
         cell(item["error_code"]),
         f"{item['duration_us'] / 1000:.1f}",
         "/".join(cell(count) for count in tokens) if any(count is not None for count in tokens) else "-",
-    ]
-
-
-def top(
-    context: typer.Context,
-    seconds: Annotated[
-        int, typer.Option("--window", min=1, max=3600, help="Over the last so many seconds.")
-    ] = 60,
-    once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
-) -> None:
-    """What each endpoint and release is doing now."""
-    session: Session = context.obj
-    client = session.client()
-    live = not once and session.output == "table" and sys.stdout.isatty()
-    while True:
-        answer = client.get("/v1/top", window_s=seconds)
-        if live:
-            sys.stdout.write(_CLEAR)
-        emit_table(session, answer, _TOP_HEADINGS, [_top_row(item, seconds) for item in answer["items"]])
-        if not live:
-            return
-        session.note(f"\nThe last {seconds} s. Ctrl-C ends.")
-        session.pause(TOP_S)
-
-
-def _top_row(item: dict[str, Any], seconds: int) -> list[str]:
-    count = item["requests"]
-    quantiles = [item["p50_ms"], item["p95_ms"], item["p99_ms"]]
-    return [
-        item["endpoint"],
-        cell(item["release"]),
-        str(count),
-        f"{count / seconds:.1f}",
-        f"{item['errors'] / count:.2%}" if count else "-",
-        *("-" if value is None else f"{value:.1f}" for value in quantiles),
-        cell(item["tokens"] / seconds if item["tokens"] else None),
     ]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from andon.app.observer.part import ObserverGround, Part
+from andon.app.observer.windows import build_windows
 
 Build = Callable[[ObserverGround], Part]
 
 
 def builders() -> tuple[Build, ...]:
     """The parts, each by the function that builds it."""
-    return ()
+    return (build_windows,)
 
 
 def build_parts(ground: ObserverGround) -> Sequence[Part]:

@@ -19,6 +19,7 @@ from andon.ledger.facts.log import FactLog
 from andon.ledger.queries import Engine
 from andon.observability.families import MetricSource
 from andon.observability.feed import Consumer
+from andon.observability.windows.service import Windows
 from andon.store.model import Store
 from andon.web.routes import Route
 
@@ -40,6 +41,7 @@ class ObserverGround:
     disk: Disk  # the gateway's log, read only
     facts: FactLog  # where facts are written, each once
     engine: Engine  # queries over tables and tail
+    windows: Windows  # the last 24 hours in memory, read by alerts and objectives; the windows part feeds it
     owner: str  # who holds the leases
 
 

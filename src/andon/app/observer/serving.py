@@ -33,6 +33,7 @@ from andon.ledger.folder import open_log
 from andon.ledger.reader import Cursor, last_position
 from andon.ledger.tables.engine import open_engine
 from andon.observability.feed import Feed
+from andon.observability.windows.service import Windows
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
@@ -84,6 +85,7 @@ async def open_ground(
             disk=FileDisk(home.ledger),
             facts=FactLog(log),
             engine=engine,
+            windows=Windows(clock),
             owner=f"observer-{os.getpid()}-{random.bits(32):08x}",
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from andon.app.observer.windows_routes import windows_routes
 from andon.kernel.errors import Transient
 from andon.web.routes import Call, Route
 
@@ -34,4 +35,4 @@ def forwarded(routes: Sequence[Route]) -> Sequence[Route]:
 
 def observer_routes() -> Sequence[Route]:
     """Every route of the observer, for control to forward."""
-    return forwarded(())
+    return forwarded((*windows_routes(Absent()),))
