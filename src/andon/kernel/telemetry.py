@@ -54,3 +54,48 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Attributes
     trace_id: str = ""
     span_id: str = ""
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One series of a metric, cumulative. For a histogram `value` is the sum and `counts` are those of each bucket."""
+
+    attributes: Attributes
+    value: float
+    counts: tuple[int, ...] = ()
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric with all its series."""
+
+    name: str
+    unit: str  # UCUM: "s", "By", "{token}"
+    meaning: str
+    kind: Literal["counter", "gauge", "histogram"]
+    start_ns: int  # since when it counts
+    bounds: tuple[float, ...] = ()
+    points: tuple[Point, ...] = ()
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """What was added to one metric within a period: a number, or values with their counts."""
+
+    name: str
+    unit: str  # as CloudWatch writes it: "Count", "Seconds"
+    value: float = 0.0  # for a distribution: the sum
+    values: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """What was measured for one set of dimensions within a period."""
+
+    dimensions: dict[str, str]
+    measures: tuple[Measure, ...]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a backend said to one batch."""
+
+    sent: int
+    rejected: int = 0
+    reason: str = ""

@@ -16,6 +16,7 @@ import structlog
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Permanent, Transient
 from andon.kernel.ports import Disk, Runner
+from andon.kernel.telemetry import Taken
 from andon.observability.families import Family, Sample
 
 PERIOD_S: Final = 0.5  # between two looks at the end of the log
@@ -54,14 +55,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0  # things that it refused for good
     skipped: int = 0  # items that grew too old while the backend was away
     missing: int = 0  # items gone from the log before they were read
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What a backend said to one batch."""
-
-    sent: int
-    rejected: int = 0
-    reason: str = ""
 
 
 # Sends a batch in a thread. Raises `Transient` to be asked again with the same batch, `Permanent` to have it counted

@@ -1,4 +1,7 @@
-"""What rows of the ledger mean to people who know only HTTP: error types, status classes, whose fault it was. Pure."""
+"""What rows of the ledger mean to people who know only HTTP: error types, status classes, whose fault it was. Pure.
+
+Used by spans, records and metrics alike, so that all three call the same thing by the same name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows and events of the journal to log records: one for every answer that is no success, one for every event. Pure."""
+"""Rows and events of the journal to log records: one for every answer that is no success, one for every event. Pure.
+
+Severity follows the status; bodies are sentences of names and codes, never content.
+"""
 
 from __future__ import annotations
 

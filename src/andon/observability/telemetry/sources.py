@@ -1,4 +1,7 @@
-"""Where exporters read: the log of rows, and the journal. Each exporter has a source of its own."""
+"""Where exporters read: the log of rows, and the journal. Each exporter has a source of its own.
+
+They read what is on disk and in the store, and change nothing.
+"""
 
 from __future__ import annotations
 
