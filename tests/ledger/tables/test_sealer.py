@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
@@ -244,7 +245,7 @@ def test_a_new_column_appears_in_a_table_of_an_older_schema(tmp_path: Path) -> N
     assert (new_row["reference"], new_row["features"]) == ("order-7", [("age", 3)])
 
 
-def _leave_as_older_release(path: Path, rows: object, keys: dict[str, int]) -> None:
+def _leave_as_older_release(path: Path, rows: pa.Table, keys: dict[str, int]) -> None:
     shutil.rmtree(path)
     write_deltalake(str(path), rows, partition_by=["day"], commit_properties=commit_properties(keys))
 
