@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from andon.gateway.bodies import BodySink
 from andon.gateway.gateway import Gateway, Parts
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import SystemClock
@@ -275,6 +276,7 @@ class World:
         endpoints: Sequence[EndpointEntry] = (),
         stages: Sequence[FakeStage] = (),
         settings: GatewaySettings | None = None,
+        bodies: BodySink | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.log = FakeLog()
@@ -290,6 +292,7 @@ class World:
             clock=self.clock,
             ids=Ids(self.clock, random),
             random=random,
+            bodies=bodies,
         )
         self.gateway = Gateway(self.stages, parts, settings or GatewaySettings())
         self.adopt(snapshot(*(endpoints or (chat_endpoint(), oip_endpoint()))))

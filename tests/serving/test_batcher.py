@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from andon.kernel.errors import Transient
 from andon.serving.models.formats.port import Array
-from andon.serving.replica.batcher import Batcher, BatchLimits
+from andon.serving.replica.application import server_timing
+from andon.serving.replica.batcher import Batcher, BatchLimits, Timing
 from andon.testing.loop import VirtualClock, run_virtual
 
 
@@ -148,3 +149,24 @@ def test_a_model_whose_outputs_cannot_be_split_is_asked_one_by_one() -> None:
 
     run_virtual(main)
     assert calls == [3, 1, 1, 1]
+
+
+def test_a_request_learns_how_long_it_waited_and_what_the_model_took() -> None:
+    async def main(clock: VirtualClock) -> None:
+        def predict(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return {"y": inputs["x"]}
+
+        limits = BatchLimits(rows_max=3, delay_max_s=2.0)
+        batcher = Batcher(predict, limits, AtOnce(), now=clock.monotonic, features_ms=lambda: {"age": 1.5})
+        first, second = Timing(), Timing()
+        one = batcher.submit({"x": np.ones((1, 1))}, first)
+        await clock.sleep(0.5)
+        await asyncio.gather(one, batcher.submit({"x": np.ones((1, 1))}, second))
+        assert first.queue_s == pytest.approx(2.0, abs=0.01)
+        assert second.queue_s == pytest.approx(1.5, abs=0.01)
+        assert (first.requests, second.requests, first.compute_s) == (2, 2, 0.0)
+        line = server_timing(first)
+        assert line.startswith(b"server-timing: queue;dur=2000")
+        assert line.endswith(b",compute;dur=0.000,batch;desc=2,feature.age;dur=1.500\r\n")
+
+    run_virtual(main)

@@ -19,6 +19,7 @@ from andon.kernel.errors import Permanent
 from andon.kernel.snapshot import Signature, TensorSpec
 from andon.serving.models.digest import digest_of, verify
 from andon.serving.models.formats.port import ModelSource
+from andon.serving.models.formats.python_entry import open_python
 from andon.serving.models.formats.select import open_model
 from tests.serving.conftest import save_linear
 
@@ -193,6 +194,20 @@ def test_mlflow_folders_that_cannot_be_served(tmp_path: Path, text: str, code: s
     with pytest.raises(Permanent) as refused:
         open_model(ModelSource(path=tmp_path))
     assert refused.value.code == code
+
+
+def test_a_python_model_may_say_how_long_its_features_took(tmp_path: Path) -> None:
+    signature = "{'inputs': [{'name': 'x', 'datatype': 'FP32', 'shape': [-1, 4]}], 'outputs': []}"
+    file = tmp_path / "timed.py"
+    file.write_text(
+        f"class Timed:\n    signature = {signature}\n"
+        "    def predict(self, inputs):\n"
+        "        self.timings = {'age': 1.5, 'bad': 'x', 3: 1.0, 'back': -1}\n        return inputs\n"
+    )
+    model = open_python(ModelSource(path=file))
+    assert model.features_ms() == {}
+    model.predict({"x": X})
+    assert model.features_ms() == {"age": 1.5}
 
 
 def test_a_python_file_with_a_class_or_a_function(tmp_path: Path) -> None:

@@ -341,6 +341,9 @@ def test_connections_are_bounded_reused_and_requests_wait_their_turn(run):
             client = Client(SystemClock(), ClientLimits(connections_max=3))
             answers = await asyncio.gather(*(ask(client, target, path=b"/%d" % at) for at in range(50)))
             assert [answer.body for answer in answers] == [b"/base/%d" % at for at in range(50)]
+            openings = [answer.opening for answer in answers]
+            assert sum(opening.connect_us is not None for opening in openings) == 3
+            assert all(opening.queue_us > 0 for opening in openings if opening.connect_us is None)
             assert server.counters["accepted"] == 3
             assert client.counters == {"targets": 1, "connections": 3, "idle": 3, "waiting": 0}
             client.close_target("t")
@@ -445,8 +448,11 @@ def test_tls_verifies_the_upstream_by_the_given_authority(run, tmp_path):
         await server.start_tls("127.0.0.1", 0, context)
         target = TargetEntry(id="t", url=f"https://localhost:{server.port}", protocol="oip")
         trusting = Client(SystemClock(), ClientLimits(ca_file=str(tmp_path / "crt")))
-        for _ in range(2):
-            assert (await ask(trusting, target)).body == b"question"
+        first, second = [await ask(trusting, target) for _ in range(2)]
+        assert first.body == second.body == b"question"
+        assert first.opening is not None
+        assert 0 < first.opening.tls_us < first.opening.connect_us
+        assert second.opening is None
         assert server.counters["accepted"] == 1
         await trusting.close()
         distrusting = Client(SystemClock())

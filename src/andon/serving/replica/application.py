@@ -7,6 +7,7 @@ what a model raises goes to the log and never to the client.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -17,7 +18,7 @@ from andon import __version__
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.snapshot import Signature, TensorSpec
 from andon.serving.models.formats.port import DTYPES, Array
-from andon.serving.replica.batcher import Batcher
+from andon.serving.replica.batcher import Batcher, Timing
 from andon.serving.replica.tensors import (
     InferRequest,
     InferResponse,
@@ -29,6 +30,8 @@ from andon.serving.replica.tensors import (
 )
 from andon.wire.model import Header, Reply, Request
 
+_FEATURE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_FEATURES_MAX = 64
 _JSON = b"content-type: application/json\r\n"
 _HUNG_S = 30.0  # one call of the model taking longer makes the replica unready, so that it is replaced
 
@@ -150,7 +153,8 @@ class ReplicaApplication:
         self._check(inputs)
         wanted = self._wanted(asked)
         try:
-            outputs = await served.batcher.submit(inputs)
+            timing = Timing()
+            outputs = await served.batcher.submit(inputs, timing)
         except (AndonError, asyncio.CancelledError):
             raise
         except Exception as error:  # a model may raise anything; the client learns the kind, the log the rest
@@ -158,7 +162,8 @@ class ReplicaApplication:
             raise AndonError(
                 "model_failed", f"Model '{self._model}' raised {type(error).__name__} on this request."
             ) from error
-        return self._render(asked, wanted, outputs)
+        headers, body = self._render(asked, wanted, outputs)
+        return headers + server_timing(timing), body
 
     def _check(self, inputs: dict[str, Array]) -> None:
         """Names, types, ranks and fixed dimensions of the inputs against the signature.
@@ -239,6 +244,19 @@ class ReplicaApplication:
             head
         )
         return headers, b"".join((head, *tail))
+
+
+def server_timing(timing: Timing) -> bytes:
+    """The line of W3C Server Timing, in milliseconds; features under names that need no quoting."""
+    line = b"server-timing: queue;dur=%.3f,compute;dur=%.3f,batch;desc=%d" % (
+        timing.queue_s * 1e3,
+        timing.compute_s * 1e3,
+        timing.requests,
+    )
+    for name, duration_ms in list(timing.features_ms.items())[:_FEATURES_MAX]:
+        if _FEATURE.fullmatch(name):
+            line += b",feature.%b;dur=%.3f" % (name.encode(), duration_ms)
+    return line + b"\r\n"
 
 
 def _header_length(headers: Sequence[Header]) -> int | None:

@@ -36,10 +36,22 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     can_stack: bool = True  # every input and output of the model has a free first dimension
 
 
+class Timing:
+    """How long one request took here, in seconds, filled in as it goes. A batch's call counts whole for each."""
+
+    __slots__ = ("compute_s", "features_ms", "queue_s", "requests")
+
+    def __init__(self) -> None:
+        self.queue_s = 0.0  # before its batch was run
+        self.compute_s = 0.0  # in the model
+        self.requests = 1  # in its batch
+        self.features_ms: Mapping[str, float] = {}  # as the model itself says
+
+
 class _Waiting:
     """One request in the queue."""
 
-    __slots__ = ("future", "inputs", "key", "rows")
+    __slots__ = ("future", "inputs", "key", "rows", "since", "timing")
 
     def __init__(
         self, inputs: dict[str, Array], rows: int, key: object, future: asyncio.Future[dict[str, Array]]
@@ -48,16 +60,28 @@ class _Waiting:
         self.rows = rows
         self.key = key
         self.future = future
+        self.since = 0.0
+        self.timing: Timing | None = None
 
 
 class Batcher:
     """The queue before one model. `submit` from the loop only."""
 
-    def __init__(self, predict: Predict, limits: BatchLimits, thread: Executor) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        limits: BatchLimits,
+        thread: Executor,
+        *,
+        now: Callable[[], float] | None = None,
+        features_ms: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
         self._predict = predict
+        self._features_ms = features_ms  # what the model says of its last call
         self._limits = limits
         self._thread = thread
         self._loop = asyncio.get_running_loop()
+        self._now = now or self._loop.time  # the loop's own time may count in milliseconds only
         self._waiting: deque[_Waiting] = deque()
         self._wake: asyncio.Handle | None = None
         self._busy_since: float | None = None  # loop time at which the thread was given work
@@ -82,8 +106,10 @@ class Batcher:
         """Whether nothing waits or runs."""
         return not self._waiting and self._busy_since is None
 
-    def submit(self, inputs: dict[str, Array]) -> asyncio.Future[dict[str, Array]]:
-        """The outputs, later. Raises `Transient` (503) if too many wait already."""
+    def submit(
+        self, inputs: dict[str, Array], timing: Timing | None = None
+    ) -> asyncio.Future[dict[str, Array]]:
+        """The outputs, later; `timing` is filled in by then. Raises `Transient` (503) if too many wait already."""
         if len(self._waiting) >= self._limits.waiting_max:
             raise Transient(
                 "replica_busy",
@@ -95,7 +121,10 @@ class Batcher:
         rows, key = 1, None
         if self._stacks:
             rows, key = _stack_key(inputs)
-        self._waiting.append(_Waiting(inputs, rows, key, future))
+        waiting = _Waiting(inputs, rows, key, future)
+        if timing is not None:
+            waiting.since, waiting.timing = self._now(), timing
+        self._waiting.append(waiting)
         if self._busy_since is None:
             self._arm()
         return future
@@ -160,7 +189,18 @@ class Batcher:
         return batch
 
     def _run(self, batch: list[_Waiting]) -> list[dict[str, Array] | Exception]:
-        """Answers in the order of the batch. Runs on the loop or in the thread."""
+        """Answers in the order of the batch, timed. Runs on the loop or in the thread."""
+        began = self._now()
+        answers = self._answers(batch)
+        took_s = self._now() - began
+        features = self._features_ms() if self._features_ms is not None else {}
+        for one in batch:
+            if one.timing is not None:
+                one.timing.queue_s, one.timing.compute_s = began - one.since, took_s
+                one.timing.requests, one.timing.features_ms = len(batch), features
+        return answers
+
+    def _answers(self, batch: list[_Waiting]) -> list[dict[str, Array] | Exception]:
         if len(batch) == 1:
             return [self._one(batch[0].inputs)]
         names = batch[0].inputs

@@ -153,7 +153,13 @@ class Replica:
         limits = BatchLimits(
             rows_max=spec.rows_max, delay_max_s=spec.delay_max_ms / 1000, can_stack=can_stack(model.signature)
         )
-        batcher = Batcher(model.predict, limits, self._thread)
+        batcher = Batcher(
+            model.predict,
+            limits,
+            self._thread,
+            now=self._clock.monotonic,
+            features_ms=getattr(model, "features_ms", None),
+        )
         batcher.learn(loaded.warm.predict_s)
         if loaded.warm.warning:
             self._log.say("warmup.warned", reason=loaded.warm.warning)

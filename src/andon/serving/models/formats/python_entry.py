@@ -1,7 +1,8 @@
 """Python entry points: a class or a function of the user's own that predicts.
 
 The file's author is trusted with the replica's process, and with nothing else: it runs apart from gateway and control.
-A class may be made with no argument or with the model's folder; `signature`, `close` are optional on it.
+A class may be made with no argument or with the model's folder; `signature`, `close` are optional on it, and so is
+`timings`: milliseconds by feature of the last call, told to the gateway and from there to the ledger.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from andon.serving.models.model import SignatureSpec, signature_of
 
 _FILE = "model.py"
 _MODULE = "andon_served_model"
+_TIMING_MAX_MS = 3_600_000.0
 
 
 class PythonModel:
@@ -37,7 +39,9 @@ class PythonModel:
         predict: Callable[[Mapping[str, Array]], Mapping[str, Any]],
         signature: Signature,
         close: Callable[[], None] | None,
+        timings: Callable[[], object] | None = None,
     ) -> None:
+        self._timings = timings
         self.signature = signature
         self._predict = predict
         self._close = close
@@ -48,6 +52,22 @@ class PythonModel:
         if not isinstance(answer, Mapping):
             raise TypeError(f"predict gave {type(answer).__name__}; it must give a dict of name to array")
         return {name: np.asarray(value) for name, value in answer.items()}
+
+    def features_ms(self) -> Mapping[str, float]:
+        """How long the last call took for each feature: the user's `timings`, a mapping of names to milliseconds.
+
+        What is no such mapping is as if it were absent: a slip in it must not cost an answer.
+        """
+        told = self._timings() if self._timings is not None else None
+        if not isinstance(told, Mapping):
+            return {}
+        return {
+            name: float(duration_ms)
+            for name, duration_ms in told.items()
+            if isinstance(name, str)
+            and isinstance(duration_ms, int | float)
+            and 0 <= duration_ms < _TIMING_MAX_MS
+        }
 
     def close(self) -> None:
         """Call the user's own `close`, if there is one."""
@@ -79,7 +99,12 @@ def open_python(source: ModelSource) -> PythonModel:
         raise Permanent("entry_missing", f"{name or 'Model'} of {source.path} has no predict(inputs).")
     signature = source.signature or _own_signature(subject, module, source)
     close = getattr(subject, "close", None)
-    return PythonModel(predict, signature, close if callable(close) else None)
+    return PythonModel(
+        predict,
+        signature,
+        close if callable(close) else None,
+        lambda: getattr(subject, "timings", None),
+    )
 
 
 def _import(source: ModelSource) -> tuple[ModuleType, str]:
