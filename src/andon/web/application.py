@@ -170,8 +170,12 @@ def _endpoint(
             principal=principal,
             path=decoding.decode_params(request, route),
             query=decoding.decode_query(request, route),
-            body=await decoding.decode_body(request, route, surroundings.limits.body_bytes_max),
+            # A route with a fallback takes no body, and what there was has been read for forwarding.
+            body=None
+            if route.elsewhere
+            else await decoding.decode_body(request, route, surroundings.limits.body_bytes_max),
             last_event_id=request.headers.get("last-event-id", "")[:200],
+            accept=request.headers.get("accept", "")[:1000],
         )
         if route.streaming:
             streams.check()
@@ -188,7 +192,14 @@ _PASSED = (
     b"last-event-id",
     b"traceparent",
 )
-_RETURNED = (b"content-type", b"content-disposition", b"retry-after", b"allow", b"www-authenticate")
+_RETURNED = (
+    b"content-type",
+    b"content-disposition",
+    b"retry-after",
+    b"allow",
+    b"www-authenticate",
+    b"x-andon-truncated",
+)
 
 
 async def _forward(request: Request, route: Route, surroundings: Surroundings) -> Response:

@@ -46,6 +46,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = Nothing()
     body: Any = None
     last_event_id: str = ""  # where a follower left off
+    accept: str = ""  # what the caller would like to read, for the few routes that offer a choice
 
 
 class Bytes(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,5 +122,7 @@ def check_table(routes: Sequence[Route]) -> None:
         given = {field.encode_name for field in msgspec.structs.fields(route.params)}
         if wanted != given:
             raise ValueError(f"{route.method} {route.path} declares path parameters {sorted(given)}")
+        if route.here_otherwise and route.request is not None:
+            raise ValueError(f"{route.method} {route.path} takes a body, which cannot be read twice")
         if route.method == "GET" and route.request is not None:
             raise ValueError(f"GET {route.path} cannot take a body")
