@@ -28,6 +28,7 @@ from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
 from andon.app.journals import set_up
 from andon.app.observer.forwarding import forward_to
+from andon.app.observer.senders import Senders
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
 from andon.control.documents import parse_sources, read_sources
@@ -96,7 +97,9 @@ class ControlProcess:
             await self._bootstrap(built.factory, files)
             await built.publisher.refresh()
             tasks = [asyncio.create_task(loop) for loop in built.loops()]
-            server = self._server(self._services(built), pepper, client)
+            senders = Senders(built.store, clock)
+            authenticator = Authenticator(self._credentials(pepper), pepper, senders.find)
+            server = self._server(self._services(built), authenticator, client)
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
             built.driver.stop()
@@ -143,8 +146,8 @@ class ControlProcess:
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
         )
 
-    def _server(self, services: Services, pepper: bytes, client: Client) -> uvicorn.Server:
-        credentials = tuple(
+    def _credentials(self, pepper: bytes) -> tuple[Credential, ...]:
+        return tuple(
             Credential(
                 principal=Principal(name=name, grants=grants),
                 digest=keyed_digest(load_or_create_key(path, self._random), pepper),
@@ -154,10 +157,12 @@ class ControlProcess:
                 ("gateway", GATEWAY_GRANTS, self._home.gateway_key),
             )
         )
+
+    def _server(self, services: Services, authenticator: Authenticator, client: Client) -> uvicorn.Server:
         application = build_application(
             build_routes(services),
             Surroundings(
-                authenticator=Authenticator(credentials, pepper),
+                authenticator=authenticator,
                 clock=self._clock,
                 ids=Ids(self._clock, self._random),
                 version=__version__,
