@@ -75,6 +75,9 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
     content: dict[str, Any] = {"application/json": {"schema": named[route.response]}}
     if route.streaming:
         content["text/event-stream"] = {"schema": {"type": "string"}}
+    if route.request is not Bytes:
+        binary = {"type": "string", "format": "binary"}
+        content |= {media_type: {"schema": binary} for media_type in route.media_types}
     responses: dict[str, Any] = {"200": {"description": route.summary, "content": content}}
     if route.may_be_unchanged:
         responses["304"] = {"description": "Nothing newer than what the caller has."}

@@ -52,6 +52,18 @@ class Client:
         """The decoded answer of a POST."""
         return self._exchange("POST", path, {}, {} if body is None else body)
 
+    def download(self, path: str, body: Any) -> tuple[bytes, bool]:
+        """The answer of a POST as it came, and whether it was cut short."""
+        connection, answer = self._send("POST", path, {}, body)
+        try:
+            if answer.status >= 400:
+                raise _error(answer)
+            return answer.read(), answer.getheader("x-andon-truncated") == "true"
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(self.url, error) from error
+        finally:
+            connection.close()
+
     def follow(self, path: str, /, **query: Any) -> Iterator[dict[str, Any]]:
         """The data of each server-sent event, until the server or the caller ends it."""
         connection, answer = self._send("GET", path, {**query, "follow": "true"}, None)

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from andon.app.observer.facts import build_intake
+from andon.app.observer.metrics import build_metrics
 from andon.app.observer.part import ObserverGround, Part
+from andon.app.observer.queries import build_queries
+from andon.app.observer.sealing import build_sealing
+from andon.app.observer.telemetry import build_telemetry
 from andon.app.observer.windows import build_windows
 
 Build = Callable[[ObserverGround], Part]
@@ -15,9 +20,16 @@ Build = Callable[[ObserverGround], Part]
 
 def builders() -> tuple[Build, ...]:
     """The parts, each by the function that builds it."""
-    return (build_windows,)
+    return (
+        build_windows,
+        build_sealing,
+        build_queries,
+        build_intake,
+        build_telemetry,
+    )
 
 
 def build_parts(ground: ObserverGround) -> Sequence[Part]:
-    """Every part on one ground."""
-    return [build(ground) for build in builders()]
+    """Every part on one ground; the metrics last, because they tell of all the others."""
+    parts = [build(ground) for build in builders()]
+    return [*parts, build_metrics(ground, [source for part in parts for source in part.metrics])]

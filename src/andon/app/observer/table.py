@@ -11,6 +11,11 @@ from typing import Any
 
 import msgspec
 
+from andon.app.observer.facts_routes import facts_routes
+from andon.app.observer.metrics_routes import metrics_routes
+from andon.app.observer.otlp_routes import otlp_routes
+from andon.app.observer.queries_routes import queries_routes
+from andon.app.observer.sealing_routes import sealing_routes
 from andon.app.observer.windows_routes import windows_routes
 from andon.kernel.errors import Transient
 from andon.web.routes import Call, Route
@@ -35,4 +40,13 @@ def forwarded(routes: Sequence[Route]) -> Sequence[Route]:
 
 def observer_routes() -> Sequence[Route]:
     """Every route of the observer, for control to forward."""
-    return forwarded((*windows_routes(Absent()),))
+    return forwarded(
+        (
+            *windows_routes(Absent()),
+            *queries_routes(Absent()),
+            *facts_routes(Absent()),
+            *otlp_routes(Absent()),
+            *sealing_routes(Absent()),
+            *metrics_routes(Absent()),
+        )
+    )
