@@ -23,7 +23,7 @@ from andon.app.compiled import SHARED
 from andon.app.gateway_assembly import GatewayGround, assemble_gateway
 from andon.app.home import Home
 from andon.app.journals import set_up
-from andon.app.settings import Settings, load_settings
+from andon.app.settings import Settings, load_settings, log_settings
 from andon.gateway.admin import Admin
 from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
@@ -75,7 +75,9 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
     pepper = load_or_create_pepper(home.pepper, random)
     key = load_or_create_key(home.gateway_key, random)
     async with contextlib.AsyncExitStack() as stack:
-        log = await stack.enter_async_context(open_log(home.ledger, clock, settings.gateway_name))
+        log = await stack.enter_async_context(
+            open_log(home.ledger, clock, settings.gateway_name, log_settings(settings))
+        )
         client = Client(clock)
         thread = WorkThread("files")
         bodies = None

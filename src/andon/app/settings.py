@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from andon.kernel.errors import Refused
+from andon.ledger.settings import LogSettings
 
 PREFIX = "ANDON_"
 FILE = "andon.yaml"
@@ -30,17 +31,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control_host: str = "127.0.0.1"
     control_port: Port = 8791
     observer_port: Port = 8793  # queries, facts, telemetry in, metrics; control forwards to it
+    metrics_open: bool | None = None  # /metrics without a key; unset = where only this machine can ask
+    otlp_endpoint: str = ""  # base address of an OTLP/HTTP backend; empty = OTEL_EXPORTER_OTLP_ENDPOINT
+    otlp_headers: str = ""  # name=value,other=value; empty = OTEL_EXPORTER_OTLP_HEADERS
+    trace_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # of traces sent; troubled ones always are
+    telemetry_lag_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0  # what is older is skipped and counted
+    telemetry_period_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0  # between two pushes of metrics by OTLP
+    aws_region: str = ""  # empty = as boto3 finds it
+    aws_endpoint_url: str = ""  # empty = AWS itself
+    cloudwatch_group: str = ""  # log group for failed requests and the journal; empty = none
+    cloudwatch_namespace: str = ""  # of metrics, sent as lines of that log group; empty = none
+    xray: bool = False  # send exchanges as X-Ray segments
     tables_url: str = ""  # empty = Delta tables in the home; s3://bucket/prefix on a fleet
     telemetry_content: bool = False  # keep what people wrote, in attributes of spans that are sent in
     bodies_quota: Annotated[int, msgspec.Meta(ge=0)] = (
         2**30
     )  # bytes for recorded inputs and outputs; 0 = none
+    segment_bytes: Annotated[int, msgspec.Meta(ge=4096)] = (
+        64 * 2**20
+    )  # of the ledger's log: size after which a segment is closed and sealed into the tables
+    segment_age_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0  # or its age
+    ledger_keep_s: Annotated[float, msgspec.Meta(ge=0)] = (
+        86_400.0  # how long a segment stays in the log once it is in every table; a rebuild reaches back so far
+    )
+    ledger_keep_segments: Annotated[int, msgspec.Meta(ge=2)] = 16  # the newest segments stay however old
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this
     gateway_name: str = "0"
     log_level: str = "info"
     allow_anonymous: bool = False  # serve without keys; refused on addresses other than loopback
+
+
+def log_settings(settings: Settings) -> LogSettings:
+    """Bounds of the logs of rows and of facts."""
+    return LogSettings(segment_bytes=settings.segment_bytes, segment_age_s=settings.segment_age_s)
 
 
 def load_settings(home: Path, environment: Mapping[str, str]) -> Settings:
