@@ -21,7 +21,7 @@ from andon.kernel.clock import Clock, SystemClock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.ledger.queries import Bounds, Parameters
 from andon.ledger.tables.delta import Tables
-from andon.ledger.tables.merge import Merged, is_broken, settle_memory
+from andon.ledger.tables.merge import QUERY_BYTES, Merged, is_broken
 from andon.ledger.tables.sandbox import Statement, admit, invalid
 from andon.ledger.tables.views import MACROS, VIEWS
 
@@ -33,6 +33,7 @@ RESULT_BYTES_MAX = 2**28
 BATCH_ROWS = 16_384
 WATCH_S = 0.05
 UNCOUNTED_BYTES = 2**29  # what a query may take beside the memory that DuckDB counts
+PAUSE_S = 10.0  # before a tail that was too long is looked at again
 ATTEMPTS = 3  # a file may be tidied away between look and query
 
 _TRUNCATED = b"andon.truncated"
@@ -57,6 +58,8 @@ class TableEngine:
         self._places = threading.BoundedSemaphore(AT_ONCE_MAX)
         self._running: list[int] = []  # what each running query may take, in bytes
         self._merged: Merged | None = None
+        self._refusal: Transient | None = None
+        self._refused_until = 0.0
 
     def query(self, sql: str, parameters: Parameters = (), bounds: Bounds | None = None) -> pa.Table:
         """See `ledger/queries.Engine`. A table that was cut at `bounds.rows` says so: `is_truncated`."""
@@ -87,7 +90,7 @@ class TableEngine:
     def refresh(self) -> None:
         """Take in what was written, so that the next query need not. Raises `Transient`."""
         with self._lock:
-            self._current().catch_up()
+            self._caught_up()
 
     def close(self) -> None:
         """Let go of everything."""
@@ -100,6 +103,24 @@ class TableEngine:
         if self._merged is None:
             self._merged = Merged(self._logs, self._tables, self._clock)
         return self._merged
+
+    def _caught_up(self) -> Merged:
+        """The state with everything that is on disk now. Raises `Transient`."""
+        now = self._clock.monotonic()
+        if self._refusal is not None and now < self._refused_until:
+            raise Transient(self._refusal.code, self._refusal.message, hint=self._refusal.hint)
+        merged = self._current()
+        try:
+            merged.catch_up()
+        except Exception as error:
+            if merged.is_spoiled or is_broken(error):
+                self._merged = None
+            if isinstance(error, Transient):
+                # Reading so much again for every query would help nobody.
+                self._refusal, self._refused_until = error, now + (PAUSE_S if merged.is_spoiled else 0.0)
+            raise
+        self._refusal = None
+        return merged
 
     def _try(self, sql: str, parameters: Parameters, bounds: Bounds, until: float) -> tuple[pa.Table, bool]:
         for attempt in range(1, ATTEMPTS + 1):
@@ -124,17 +145,17 @@ class TableEngine:
         """A connection of the query's own to the state as it is now."""
         share = min(bounds.memory_bytes, MEMORY_BYTES_MAX)
         with self._lock:
-            merged = self._current()
-            merged.catch_up()
+            merged = self._caught_up()
             cursor = merged.connection.cursor()
             self._running.append(share)
-            self._share(merged)
+            merged.share(max(self._running))
         try:
             yield cursor
         except Exception as error:
             if is_broken(error):
                 with self._lock:
-                    self._discard(merged)
+                    if merged is self._merged:
+                        self._merged = None  # the next query makes a new one from the same files and logs
                 raise Refused(
                     "query_invalid",
                     "DuckDB broke on this query.",
@@ -149,17 +170,8 @@ class TableEngine:
             with self._lock:
                 self._running.remove(share)
                 if merged is self._merged:
-                    self._share(merged)
-
-    def _share(self, merged: Merged) -> None:
-        """Queries that run at once share what the largest of them may take; the tail comes on top."""
-        share = max(self._running, default=Bounds().memory_bytes)
-        # Tail rows lie in memory uncompressed, in blocks that are not always full.
-        settle_memory(merged.connection, share + 2 * merged.tail_bytes + 2**25)
-
-    def _discard(self, merged: Merged) -> None:
-        if merged is self._merged:
-            self._merged = None  # the next query makes a new one from the same files and logs
+                    # Queries that run at once share what the largest of them may take.
+                    merged.share(max(self._running, default=QUERY_BYTES))
 
     def _run(
         self, cursor: Any, statement: Statement, parameters: Parameters, bounds: Bounds, until: float

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import msgspec
@@ -20,7 +19,6 @@ import pyarrow.fs
 from deltalake.fs import DeltaStorageHandler
 
 from andon.kernel.clock import Clock
-from andon.kernel.errors import Transient
 from andon.ledger.tables.delta import Snapshot, Tables
 from andon.ledger.tables.schema import DAY, TABLES, Table, tables_of
 from andon.ledger.tables.sources import position_key, segment_key
@@ -36,6 +34,8 @@ from andon.ledger.tables.views import (
 
 LOOK_LOCAL_S = 0.25  # how long a view of the tables may be kept; rows sealed meanwhile are still in the tail
 LOOK_REMOTE_S = 3.0
+QUERY_BYTES = 2**30
+SPARE_BYTES = 2**26
 CHUNK_ROWS = 100_000  # unsealed rows of one table that share a relation
 
 _SETTINGS = (
@@ -81,11 +81,13 @@ class Merged:
 
     def __init__(self, logs: Mapping[str, Path], tables: Tables, clock: Clock) -> None:
         self.connection = duckdb.connect(":memory:")
-        self.tail_bytes = 0
+        self.is_spoiled = False
+        self._tail_bytes = 0
         self._tables = tables
         self._clock = clock
         self._tails = [LogTail(log, folder) for log, folder in logs.items()]
         self._sources = {table.name: _Source(table) for table in TABLES}
+        self._query_bytes = QUERY_BYTES
         self._looked_at = float("-inf")
         self._number = 0  # of the next relation
         self._set_up()
@@ -116,11 +118,32 @@ class Merged:
         self._looked_at = float("-inf")
 
     def catch_up(self) -> None:
-        """Take in everything that was written before this call. Raises `Transient`."""
+        """Take in everything that was written before this call. Raises `Transient`.
+
+        What was read of a log is not read again, so after a failure half-way this state `is_spoiled`: make a new one.
+        """
         looks = self._look()
+        try:
+            self._take_in(looks)
+        except BaseException:
+            self.is_spoiled = True
+            raise
+
+    def share(self, query_bytes: int) -> None:
+        """Let queries take so much memory together, besides the tail."""
+        self._query_bytes = query_bytes
+        self._settle_memory()
+
+    def _settle_memory(self, arriving_bytes: int = 0) -> None:
+        # Rows in memory lie in blocks that are not always full.
+        size = self._query_bytes + 2 * (self._tail_bytes + arriving_bytes) + SPARE_BYTES
+        self.connection.execute(f"SET memory_limit = '{size // 1024} KiB'")
+
+    def _take_in(self, looks: Mapping[str, Snapshot | None]) -> None:
         arrivals = list(self._arrivals(looks))
         if not looks and not arrivals:
             return
+        self._settle_memory(sum(rows.nbytes for _, found in arrivals for rows in found.tables.values()))
         with self._transaction():
             self._adopt(looks)
             for tail, arrival in arrivals:
@@ -152,13 +175,7 @@ class Merged:
                 _sealed(tail, looks.get(table.name, self._sources[table.name].snapshot))
                 for table in tables_of(tail.log)
             )
-            try:
-                arrival = tail.poll(sealed)
-            except Transient:
-                # It begins anew at what is sealed by then, so nothing of it may stay.
-                with self._transaction():
-                    self._release(tail)
-                raise
+            arrival = tail.poll(sealed)
             if arrival is not None:
                 yield tail, arrival
 
@@ -201,7 +218,7 @@ class Merged:
             held.last_position = arrival.last_position
             held.size_bytes += rows.nbytes
             tail.held_bytes += rows.nbytes
-            self.tail_bytes += rows.nbytes
+            self._tail_bytes += rows.nbytes
 
     def _drop_sealed(self, source: _Source) -> None:
         while source.held and source.held[0].last_position <= source.sealed:
@@ -209,18 +226,11 @@ class Merged:
 
     def _drop(self, source: _Source, held: _Held) -> None:
         self.connection.execute(f"DROP TABLE tail.{held.relation}")
-        self.tail_bytes -= held.size_bytes
+        self._tail_bytes -= held.size_bytes
         for tail in self._tails:
             if tail.log == source.table.log:
                 tail.held_bytes -= held.size_bytes
         source.stale = True
-
-    def _release(self, tail: LogTail) -> None:
-        for table in tables_of(tail.log):
-            source = self._sources[table.name]
-            while source.held:
-                self._drop(source, source.held.pop())
-            self._put_in_force(source)
 
     def _put_in_force(self, source: _Source) -> None:
         tail = next(tail for tail in self._tails if tail.log == source.table.log)
@@ -275,8 +285,3 @@ def _file_schema(table: Table) -> pa.Schema:
 def is_broken(error: Exception) -> bool:
     """Whether DuckDB says of itself that nothing more can be asked of it."""
     return isinstance(error, duckdb.FatalException | duckdb.InternalException)
-
-
-def settle_memory(connection: Any, size_bytes: int) -> None:
-    """How much memory this DuckDB may take, its tail included."""
-    connection.execute(f"SET memory_limit = '{size_bytes // 1024} KiB'")

@@ -54,7 +54,7 @@ class LogTail:
     def poll(self, sealed: int) -> Arrival | None:
         """What came since the last look, the first time since position `sealed`; None if nothing did.
 
-        Raises `Transient` (`tail_too_long`) when too much is unsealed to be kept.
+        Raises `Transient` (`tail_too_long`) when too much is unsealed to be kept; then begin with a new one.
         """
         if self._cursor is None:
             self._cursor = Cursor(FileDisk(self.folder), after=sealed, decode=_split)
@@ -71,7 +71,6 @@ class LogTail:
                     transposer.add(entry.position, _ARRAY.pack(0xDD, 1) + row)
             size_bytes += sum(map(len, rows))
             if self.held_bytes + size_bytes > TAIL_BYTES_MAX:
-                self._cursor = None
                 raise Transient(
                     "tail_too_long",
                     f"More than {TAIL_BYTES_MAX >> 20} MiB of the ledger's {self.log} are in no table yet.",
