@@ -21,7 +21,8 @@ from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
 from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
-from andon.app.settings import Settings
+from andon.app.observer.senders import Senders
+from andon.app.settings import Settings, log_settings
 from andon.control.driver import Driver
 from andon.control.turn import Terms
 from andon.kernel.clock import SystemClock
@@ -66,7 +67,7 @@ async def open_ground(
     async with contextlib.AsyncExitStack() as stack:
         store = await open_store(settings.database_url or home.database_url(), clock, random=random)
         stack.push_async_callback(store.close)
-        log = await stack.enter_async_context(open_log(home.facts, clock, "facts"))
+        log = await stack.enter_async_context(open_log(home.facts, clock, "facts", log_settings(settings)))
         client = Client(clock)
         stack.push_async_callback(client.close)
         runner = ThreadRunner(THREADS)
@@ -105,7 +106,9 @@ async def observe(
         )
         feed = _feed(ground, parts)
         server = _server(ground, parts)
-        loops = [driver.run(), feed.run(), *(loop() for part in parts for loop in part.loops)]
+        loops = [feed.run(), *(loop() for part in parts for loop in part.loops)]
+        if any(part.controllers for part in parts):
+            loops.append(driver.run())  # with nothing to look after it would end at once
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
         tasks.append(asyncio.create_task(server.serve()))
         asked = asyncio.create_task(stopping.wait())
@@ -156,7 +159,7 @@ def _server(ground: ObserverGround, parts: Sequence[Part]) -> uvicorn.Server:
     application = build_application(
         [route for part in parts for route in part.routes],
         Surroundings(
-            authenticator=Authenticator(credentials, pepper),
+            authenticator=Authenticator(credentials, pepper, Senders(ground.store, ground.clock).find),
             clock=ground.clock,
             ids=Ids(ground.clock, ground.random),
             version=__version__,
