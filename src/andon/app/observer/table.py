@@ -18,7 +18,7 @@ from andon.app.observer.queries_routes import queries_routes
 from andon.app.observer.sealing_routes import sealing_routes
 from andon.app.observer.windows_routes import windows_routes
 from andon.kernel.errors import Transient
-from andon.web.routes import Call, Route
+from andon.web.routes import OPEN, Call, Route
 
 
 async def away(call: Call) -> None:
@@ -47,6 +47,6 @@ def observer_routes() -> Sequence[Route]:
             *facts_routes(Absent()),
             *otlp_routes(Absent()),
             *sealing_routes(Absent()),
-            *metrics_routes(Absent()),
+            *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
         )
     )
