@@ -13,6 +13,7 @@ from typing import Any, Final
 from andon.kernel.telemetry import Attributes, SpanEvent, SpanRecord, Value
 from andon.kernel.trace import Trace, attempt_span_of, copy_span_of, part_span_of, recall, server_span_of
 from andon.ledger.row import Outcome
+from andon.observability.families import OTHER
 from andon.observability.telemetry.mapping import ATTRIBUTES, OPERATIONS, ROUTES, Attribute
 from andon.observability.telemetry.outcomes import SHADOW, error_of, fault_of, was_sent
 from andon.observability.telemetry.vocabulary import Vocabulary
@@ -30,9 +31,18 @@ def _path(row: Outcome, known: Vocabulary) -> Value | None:
     return route.replace("{model}", row.endpoint or "_") if route else None
 
 
+def _provider(row: Outcome, known: Vocabulary) -> str:
+    provider = known.served(row.release).provider
+    if provider != OTHER:
+        return provider
+    # A release that the store does not tell of yet: providers' releases are named provider/model.
+    name, found, _ = (row.release or "").partition("/")
+    return name if found else "andon"
+
+
 def _model(row: Outcome, known: Vocabulary) -> str:
     model = known.served(row.release).model
-    return model if model != "other" else row.endpoint or "other"
+    return model if model != OTHER else row.endpoint or OTHER
 
 
 _DERIVED: Final[dict[str, Derive]] = {
@@ -43,7 +53,7 @@ _DERIVED: Final[dict[str, Derive]] = {
     "<error>": lambda row, known: error_of(row) or None,
     "<resend>": lambda row, known: row.attempt or None,
     "<operation>": lambda row, known: OPERATIONS.get(row.operation or ""),
-    "<provider>": lambda row, known: known.served(row.release).provider,
+    "<provider>": _provider,
     "<model>": _model,
     "<first_chunk_us>": lambda row, known: row.first_byte_us if row.stream else None,
 }
