@@ -13,6 +13,8 @@ from msgspec import Meta
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Long = Annotated[str, Meta(max_length=8192)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,9 +61,7 @@ class KpiItem(AboutRequest, frozen=True, kw_only=True):
 
     name: Annotated[Name, Meta(description="the KPI, such as conversion")]
     value: Annotated[float, Meta(description="how much; 1 for something that is counted")] = 1.0
-    currency: Annotated[
-        str | None, Meta(pattern="^[A-Z]{3}$", description="ISO 4217, where the value is money")
-    ] = None
+    currency: Annotated[Currency | None, Meta(description="ISO 4217, where the value is money")] = None
     unit: Annotated[
         Key | None, Meta(description="what assignment is sticky by, as the application sends it")
     ] = None
@@ -74,9 +74,7 @@ class EvaluationItem(AboutRequest, frozen=True, kw_only=True):
     score: Annotated[float | None, Meta(description="gen_ai.evaluation.score.value")] = None
     label: Annotated[Name | None, Meta(description="gen_ai.evaluation.score.label")] = None
     explanation: Annotated[Long | None, Meta(description="gen_ai.evaluation.explanation")] = None
-    trace_id: Annotated[
-        str | None, Meta(pattern="^[0-9a-f]{32}$", description="trace it was made in, where no id is known")
-    ] = None
+    trace_id: Annotated[TraceId | None, Meta(description="trace it was made in, where no id is known")] = None
 
 
 class PriceItem(Item, frozen=True, kw_only=True):
@@ -93,7 +91,7 @@ class PriceItem(Item, frozen=True, kw_only=True):
     quantity: Annotated[
         int, Meta(ge=1, le=2**62, description="units that the amount is for, such as 1000000 tokens")
     ] = 1
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")]
+    currency: Annotated[Currency, Meta(description="ISO 4217")]
 
 
 AnyItem = LabelItem | FeedbackItem | KpiItem | EvaluationItem | PriceItem
