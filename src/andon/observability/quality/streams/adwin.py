@@ -1,8 +1,8 @@
 """ADWIN: a window of recent values that shrinks by itself where the mean has changed.
 
 Bifet & Gavaldà, "Learning from Time-Changing Data with Adaptive Windowing", SDM 2007 (ADWIN2): an exponential
-histogram of the window, and for every cut of it the bound ε = √(2/m·σ²·ln(2/δ′)) + 2/(3m)·ln(2/δ′) with
-m = 1/(1/n₀ + 1/n₁) and δ′ = δ/ln(n). Values in [0, 1]. Used where no usual rate is known beforehand.
+histogram of the window, and for every cut of it the bound ε = √(2/m·σ²·ln(2/δ')) + 2/(3m)·ln(2/δ') with
+m = 1/(1/n₀ + 1/n₁) and δ' = δ/ln(n). Values in [0, 1]. Used where no usual rate is known beforehand.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Standing:
 
 
 def sigmoid(position: np.ndarray) -> np.ndarray:
-    """2/(1+e^(5y)) − 1 for a position y relative to a window: −1 its left edge, 0 its right edge."""
+    """2/(1+e^(5y)) - 1 for a position y relative to a window: -1 its left edge, 0 its right edge."""
     return 2.0 / (1.0 + np.exp(5.0 * position)) - 1.0
 
 
@@ -58,7 +58,7 @@ def probation(rows: int) -> int:
 
 
 def weigh(series: Labelled) -> tuple[np.ndarray, np.ndarray]:
-    """What an alarm at each row is worth, and the window that it is in: (n,) float, (n,) int (−1 outside, −2 never)."""
+    """What an alarm at each row is worth, and the window that it is in: (n,) float, (n,) int (-1 outside, -2 never)."""
     place = np.arange(series.rows)
     position = np.full(series.rows, _FAR)
     within = np.full(series.rows, _OUTSIDE)
@@ -131,7 +131,7 @@ def _gains(worth: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def score_corpus(corpus: Sequence[Labelled], scores: Sequence[np.ndarray]) -> Standing:
-    """Standing at the best threshold: 100·(raw − null)/(perfect − null), null and perfect of this corpus."""
+    """Standing at the best threshold: 100·(raw - null)/(perfect - null), null and perfect of this corpus."""
     threshold, raw = sweep(corpus, scores)
     count = sum(len(series.windows) for series in corpus)
     return Standing(

@@ -1,6 +1,6 @@
 """Watches a stream of errors for a rate above its usual one, with a stated time between false alarms.
 
-The e-detector of Shin, Ramdas & Rinaldo (arXiv 2203.03532) of Shiryaev–Roberts kind: for each error rate worth
+The e-detector of Shin, Ramdas & Rinaldo (arXiv 2203.03532) of Shiryaev-Roberts kind: for each error rate worth
 telling apart, M ← (M + 1)·(likelihood ratio), averaged over those rates, alarm at M ≥ T. While the rate is at most the
 usual one, the expected number of observations before an alarm is at least T, whatever the stream's length: no
 simulation, no approximation. `T` is the expected run time that people choose.
