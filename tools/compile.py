@@ -27,8 +27,8 @@ LIMIT_S = 600
 HOT = """
     kernel/exchange kernel/ids kernel/trace
     wire/census wire/client wire/connection wire/framing wire/model wire/reply wire/upstream
-    gateway/breakers gateway/course gateway/dispatch gateway/egress gateway/gateway gateway/ingress gateway/meters
-    gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets
+    gateway/answers gateway/breakers gateway/course gateway/dispatch gateway/egress gateway/gateway gateway/ingress
+    gateway/meters gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets
     gateway/validation gateway/validation_rules
     security/identity/stage security/limits/counters security/limits/headers security/limits/rules
     security/limits/stage

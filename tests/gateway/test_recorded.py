@@ -56,7 +56,7 @@ def test_a_trace_begun_here_is_derived_from_the_request():
         reply = await world.chat()
         id_ = reply.headers["x-request-id"]
         sent = world.upstream.sent[0].headers
-        assert sent[b"traceparent"] == trace.pass_on(id_, 0, None)
+        assert sent[b"traceparent"] == trace.pass_on(id_, 0, trace.begin(id_))
         assert b"x-amzn-trace-id" not in sent
         intent, outcome = world.log.rows
         assert outcome.traceparent == trace.begin(id_)
@@ -92,7 +92,8 @@ def test_a_trace_that_cannot_be_read_is_begun_anew_without_its_state(given: list
         world = World()
         reply = await world.chat(headers=[*given, (b"tracestate", b"a=1"), (b"baggage", b"c")])
         sent = world.upstream.sent[0].headers
-        assert sent[b"traceparent"] == trace.pass_on(reply.headers["x-request-id"], 0, None)
+        id_ = reply.headers["x-request-id"]
+        assert sent[b"traceparent"] == trace.pass_on(id_, 0, trace.begin(id_))
         assert b"tracestate" not in sent
         assert sent[b"baggage"] == b"c"
 

@@ -28,6 +28,8 @@ def test_a_begun_trace_has_its_time_in_front_and_is_valid_everywhere():
 def test_ids_of_a_gateway_differ_among_requests_and_within_one():
     ids = Ids(SystemClock(), SeededRandom(1))
     made = [ids.next() for _ in range(2000)]
+    begun = trace.Beginnings()
+    assert all(begun.traceparent(id_) == trace.begin(id_) for id_ in made)
     assert len({trace.trace_id_of(id_) for id_ in made}) == 2000
     for id_ in made[:100]:
         spans = [
@@ -41,15 +43,14 @@ def test_ids_of_a_gateway_differ_among_requests_and_within_one():
 
 
 def test_what_is_passed_on_is_the_trace_with_the_attempt_as_parent():
-    given_ = trace.parse_traceparent(f"00-{TRACE}-{SPAN}-01".encode())
-    passed = trace.parse_traceparent(trace.pass_on(ID, 2, given_))
-    assert passed == trace.Trace(TRACE, trace.attempt_span_of(ID, 2))
-    begun = trace.parse_traceparent(trace.pass_on(ID, 0, None))
+    passed = trace.parse_traceparent(trace.pass_on(ID, 2, f"00-{TRACE}-{SPAN}-00"))
+    assert passed == trace.Trace(TRACE, trace.attempt_span_of(ID, 2), 0)
+    begun = trace.parse_traceparent(trace.pass_on(ID, 0, trace.begin(ID)))
     assert begun == trace.Trace(trace.trace_id_of(ID), trace.attempt_span_of(ID, 0))
 
 
 def test_a_row_gives_the_context_back():
-    assert trace.recall(ID, trace.render(ID, None)) == trace.Trace(trace.trace_id_of(ID), "")
+    assert trace.recall(ID, trace.begin(ID)) == trace.Trace(trace.trace_id_of(ID), "")
     assert trace.recall(ID, None) == trace.Trace(trace.trace_id_of(ID), "")
     given_ = trace.Trace(TRACE, SPAN, 0)
     assert trace.recall(ID, trace.render(ID, given_)) == given_

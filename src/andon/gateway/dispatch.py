@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from andon.gateway import features, predictions
-from andon.gateway.course import Course, Sink
-from andon.gateway.dialects import oip, openai
+from andon.gateway.answers import Received, note_opening, whole
+from andon.gateway.course import Course
+from andon.gateway.dialects import openai
 from andon.gateway.hedging import Hedging
 from andon.gateway.meters import Meters
 from andon.gateway.recording import Recorder
@@ -30,21 +28,12 @@ from andon.gateway.settings import GatewaySettings
 from andon.gateway.targets import ReleaseTargets, Target, Targets, pick
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
-from andon.kernel.exchange import Dialect, Exchange, Operation, Told, UsageSource
-from andon.kernel.ports import Answer, Opening, Reports, Upstream
+from andon.kernel.exchange import Dialect, Exchange
+from andon.kernel.ports import Answer, Reports, Upstream
 from andon.kernel.random import Random
 from andon.kernel.reports import TargetHealth
 from andon.kernel.trace import pass_on, pass_on_xray
 from andon.wire.model import Header
-
-
-class Received(msgspec.Struct):
-    """An answer as this room passes it on (kernel port `Answer`)."""
-
-    status: int
-    headers: Sequence[Header]
-    body: bytes
-    opening: Opening | None = None
 
 
 class Attempts:
@@ -153,7 +142,7 @@ class Dispatcher:
             *target.headers,
             (b"content-type", x.content_type),
             (b"x-request-id", x.id.encode()),
-            (b"traceparent", pass_on(x.id, x.attempt, x.trace)),
+            (b"traceparent", pass_on(x.id, x.attempt, x.traceparent)),
         ]
         if x.header_length is not None or x.trace is not None or x.onward is not None:
             headers += _onward(x)
@@ -178,8 +167,8 @@ class Dispatcher:
             )
             x.queue_us = 0
             if answer.opening is not None:
-                _note_opening(x, answer.opening)
-            return self._whole(course, answer, sink)
+                note_opening(x, answer.opening)
+            return whole(course, answer, sink)
         except Transient:
             if sink is not None and sink.done:
                 # The whole answer has come; how the connection ended after it changes nothing.
@@ -192,42 +181,6 @@ class Dispatcher:
             target.in_flight -= 1
             x.upstream_ended_at = self._now()
             course.upstream_s += x.upstream_ended_at - x.upstream_started_at
-
-    def _whole(self, course: Course, answer: Answer, sink: Sink | None) -> Answer:
-        """The answer, checked to be one; raises `Transient` upstream_malformed or upstream_reset."""
-        x = course.exchange
-        if sink is not None:
-            if sink.status != 200:
-                return Received(sink.status, sink.headers, sink.body)
-            sink.check_end()
-            _note_features(x, sink.headers)
-            return answer
-        if answer.status != 200:
-            return answer
-        _note_features(x, answer.headers)
-        try:
-            if x.dialect is Dialect.OIP:
-                length, recording = _header_length(answer.headers), course.assigned.endpoint.recording
-                if recording is None or recording.prediction is None:
-                    oip.check_answer(answer.body, length)
-                elif course.served.endpoint.name == course.assigned.endpoint.name:
-                    _note_prediction(x, predictions.read(answer.body, length, recording.prediction))
-                return answer
-            if _encoded(answer.headers):
-                return answer
-            told = openai.read_answer(answer.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Transient(
-                "upstream_malformed", f"The model's answer is not JSON: {error}.", status=502
-            ) from error
-        _note_answer(x, told)
-        usage = told.usage
-        if usage is not None:
-            x.input_tokens, x.output_tokens = usage.prompt_tokens, usage.completion_tokens
-            if x.operation is Operation.EMBEDDING and x.output_tokens is None:
-                x.output_tokens = 0
-            x.usage_source = UsageSource.PROVIDER
-        return answer
 
     async def _next(
         self,
@@ -347,32 +300,6 @@ def _onward(x: Exchange) -> Iterator[Header]:
         yield from x.onward
 
 
-def _note_opening(x: Exchange, opening: Opening) -> None:
-    x.queue_us = opening.queue_us
-    if opening.connect_us is not None:
-        told = x.told = x.told or Told()
-        told.connect_us, told.tls_us = opening.connect_us, opening.tls_us
-
-
-def _note_features(x: Exchange, headers: Sequence[Header]) -> None:
-    for name, value in headers:
-        if name == b"server-timing" and b"feature" in value:
-            told = x.told = x.told or Told()
-            told.features = features.add(told.features, features.read_timing(value))
-
-
-def _note_prediction(x: Exchange, found: predictions.Prediction | None) -> None:
-    if found is not None:
-        told = x.told = x.told or Told()
-        told.prediction, told.score = found
-
-
-def _note_answer(x: Exchange, answer: openai.AnswerParts) -> None:
-    told = x.told = x.told or Told()
-    told.response_id, told.model = openai.short(answer.id), openai.short(answer.model)
-    told.finish_reason = openai.finish_of(answer.choices)
-
-
 def _body(course: Course, target: Target) -> bytes:
     """The bytes to send: the client's own unless the upstream knows another name or must be asked for usage."""
     x = course.exchange
@@ -383,14 +310,3 @@ def _body(course: Course, target: Target) -> bytes:
     if not rename and not inject:
         return x.body
     return openai.edit(x.body, model=target.model if rename else None, include_usage=inject)
-
-
-def _header_length(headers: Sequence[Header]) -> int | None:
-    for name, value in headers:
-        if name == b"inference-header-content-length":
-            return int(value) if value.isdigit() else -1
-    return None
-
-
-def _encoded(headers: Sequence[Header]) -> bool:
-    return any(name == b"content-encoding" and value != b"identity" for name, value in headers)

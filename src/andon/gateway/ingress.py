@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from andon.gateway.features import read_declared
+from andon.gateway.features import add, read_declared
 from andon.gateway.meters import Meters
 from andon.gateway.routing import Route, Routes
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused
 from andon.kernel.exchange import Exchange
 from andon.kernel.ids import Ids
-from andon.kernel.trace import parse_traceparent, parse_xray
+from andon.kernel.trace import Beginnings, parse_traceparent, parse_xray, render
 from andon.wire.model import Request
 
 DEADLINE_S: Final = 60.0  # until the endpoint is known
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 255
 REFERENCE_MAX: Final = 200
-_TRACING: Final = frozenset((b"traceparent", b"tracestate", b"baggage", b"x-amzn-trace-id"))
+# What tells of a request and decides nothing: read together, where there is any of it.
+_TELLING: Final = frozenset(
+    (b"traceparent", b"tracestate", b"baggage", b"x-amzn-trace-id", b"x-andon-features")
+)
 _READ: Final = frozenset(
     (
         b"content-type",
@@ -29,7 +32,7 @@ _READ: Final = frozenset(
         b"idempotency-key",
         b"x-stainless-retry-count",
         b"x-andon-reference",
-        b"x-andon-features",
+        *_TELLING,
     )
 )
 
@@ -39,6 +42,7 @@ class Ingress:
 
     def __init__(self, clock: Clock, ids: Ids, meters: Meters) -> None:
         self._meters = meters
+        self._begun = Beginnings().traceparent
         self._now = clock.monotonic
         self._now_ns = clock.now_ns
         self._next_id = ids.next
@@ -61,14 +65,17 @@ class Ingress:
         x.snapshot = routes.snapshot
         x.name = route.name
         error = None
-        is_traced = False
+        has_more = False
         for name, value in x.headers:
             if name in _READ:
-                error = self._take(x, name, value) or error
-            elif name in _TRACING:
-                is_traced = True
-        if is_traced:
+                if name in _TELLING:
+                    has_more = True
+                else:
+                    error = _take(x, name, value) or error
+        if has_more:
             _trace(x)
+            self._measure(x)
+        x.traceparent = self._begun(x.id) if x.trace is None else render(x.id, x.trace)
         error = error or route.read(x)
         endpoint = route.endpoint or routes.names.get(x.name)
         if endpoint is not None:
@@ -76,14 +83,15 @@ class Ingress:
             x.deadline_at = x.started_at + endpoint.timeout_s
         return error
 
-    def _take(self, x: Exchange, name: bytes, value: bytes) -> Refused | None:
-        """Put one header on the exchange; the refusal if its value cannot be."""
-        if name == b"x-andon-features":
-            x.features, unread = read_declared(value)
-            if unread:
-                self._meters.count("features_unreadable")
-            return None
-        return _take(x, name, value)
+    def _measure(self, x: Exchange) -> None:
+        """Take in how long the client's features took; what cannot be read is counted, never refused."""
+        for name, value in x.headers:
+            if name == b"x-andon-features":
+                found, unread = read_declared(value)
+                if found is not None:
+                    x.features = add(x.features, found)
+                if unread:
+                    self._meters.count("features_unreadable")
 
 
 def _trace(x: Exchange) -> None:
@@ -106,6 +114,7 @@ def _trace(x: Exchange) -> None:
 
 
 def _take(x: Exchange, name: bytes, value: bytes) -> Refused | None:
+    """Put one header on the exchange; the refusal if its value cannot be."""
     if name == b"content-type":
         x.content_type = value
     elif name == b"x-andon-reference":

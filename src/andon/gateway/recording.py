@@ -17,7 +17,6 @@ from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.exchange import Exchange
-from andon.kernel.trace import render
 from andon.ledger.row import Intent, Outcome, Row
 
 
@@ -124,7 +123,7 @@ class Recorder:
             None,  # reserved_tokens
             len(x.body),
             x.client_retry,
-            None if x.trace is None else render(x.id, x.trace),
+            None if x.trace is None else x.traceparent,
             None if snapshot is None else snapshot.version,
         )
 
@@ -136,9 +135,7 @@ class Recorder:
         started = x.upstream_started_at
         first = x.first_byte_at
         told, snapshot = x.told, x.snapshot
-        measured = x.features
-        if told is not None and told.features is not None:
-            measured = features.add(measured, told.features)
+        measured = _measured(x)
         return Outcome(
             x.id,
             x.attempt,
@@ -175,7 +172,7 @@ class Recorder:
             None,  # currency
             None,  # price_version
             self._gateway,
-            render(x.id, x.trace),
+            x.traceparent,
             x.reference or None,
             None if told is None else told.response_id,
             None if told is None else told.model,
@@ -220,7 +217,7 @@ class Recorder:
             refused_by=stage,
             durability="relaxed",
             gateway=self._gateway,
-            traceparent=render(x.id, x.trace),
+            traceparent=x.traceparent or None,
             reference=x.reference or None,
             client_retry=x.client_retry,
             snapshot=None if snapshot is None else snapshot.version,
@@ -239,6 +236,14 @@ class Recorder:
             return True
         self._refusals_over += 1
         return self._refusals_over % self._settings.refusal_sample == 0
+
+
+def _measured(x: Exchange) -> dict[str, int] | None:
+    """Microseconds by feature, as the client and the upstream told; those of both are added up."""
+    told = x.told
+    if told is None or told.features is None:
+        return x.features
+    return features.add(x.features, told.features)
 
 
 def unit_hash(unit: str) -> int:

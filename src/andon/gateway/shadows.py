@@ -20,7 +20,7 @@ from andon.kernel.errors import AndonError, Transient
 from andon.kernel.exchange import Dialect, Exchange
 from andon.kernel.ports import Upstream
 from andon.kernel.random import Random
-from andon.kernel.trace import pass_on_copy, render
+from andon.kernel.trace import pass_on_copy
 from andon.ledger.row import Outcome
 from andon.wire.model import Header
 
@@ -78,7 +78,7 @@ class Shadows:
         row = Outcome(
             id=x.id, attempt=0, final=False, endpoint=endpoint.name, release=release.id, arm="shadow",
             target=target.entry.id, operation=x.operation, dialect=x.dialect, request_bytes=len(x.body),
-            durability="relaxed", traceparent=render(x.id, x.trace), reference=x.reference or None,
+            durability="relaxed", traceparent=x.traceparent, reference=x.reference or None,
             snapshot=None if x.snapshot is None else x.snapshot.version,
         )  # fmt: skip
         ghost = _ghost(x)
@@ -89,7 +89,7 @@ class Shadows:
             *target.headers,
             (b"content-type", x.content_type),
             (b"x-request-id", x.id.encode()),
-            (b"traceparent", pass_on_copy(x.id, x.trace)),
+            (b"traceparent", pass_on_copy(x.id, x.traceparent)),
         ]
         if x.header_length is not None:
             headers.append((b"inference-header-content-length", b"%d" % x.header_length))

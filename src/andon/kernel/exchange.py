@@ -107,6 +107,7 @@ class Exchange:
         "target",
         "told",
         "trace",
+        "traceparent",
         "unit",
         "upstream_ended_at",
         "upstream_started_at",
@@ -131,6 +132,7 @@ class Exchange:
         self.started_at = 0.0
         self.deadline_at = 0.0
         self.trace: Trace | None = None  # the caller's; None = begun here, and known from the id
+        self.traceparent = ""  # of the whole exchange, as the ledger remembers it
         self.onward: list[tuple[bytes, bytes]] | None = None  # headers of tracing that the upstream gets too
         self.reference = ""  # x-andon-reference: the business key that facts may name
         self.features: dict[str, int] | None = None  # microseconds that the client took for each

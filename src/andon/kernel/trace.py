@@ -12,13 +12,13 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 _ATTEMPTS_MAX: Final = 126  # attempts beyond share a span id; no gateway makes as many
-_COPY: Final = 0x7F  # first byte of the span of a shadow copy
+_NUMBERS: Final = tuple(f"{number + 1:02x}" for number in range(_ATTEMPTS_MAX))
+_COPY: Final = "7f"  # first byte of the span of a shadow copy
 _PARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x20-\x7e]*)?")
 _ROOT: Final = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 _SPAN: Final = re.compile(r"[0-9a-f]{16}")
 # Formatted with %, which is faster than an f-string: these are made for every request.
 _TRACE_FORM: Final = "%08x%s%s%s%s"
-_SPAN_FORM: Final = "%02x%s%s"
 _BEGUN_FORM: Final = "00-%s-%s-01"
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
@@ -52,13 +52,13 @@ def server_span_of(id_: str) -> str:
 
 def attempt_span_of(id_: str, attempt: int) -> str:
     """The span of one attempt: the exchange's with its first byte replaced by the attempt's number from 01 to 7e."""
-    number = attempt + 1 if attempt < _ATTEMPTS_MAX else _ATTEMPTS_MAX
-    return _SPAN_FORM % (number, id_[21:23], id_[24:])
+    number = _NUMBERS[attempt] if attempt < _ATTEMPTS_MAX else _NUMBERS[-1]
+    return number + id_[21:23] + id_[24:]
 
 
 def copy_span_of(id_: str) -> str:
     """The span of a shadow copy: first byte 7f."""
-    return _SPAN_FORM % (_COPY, id_[21:23], id_[24:])
+    return _COPY + id_[21:23] + id_[24:]
 
 
 def part_span_of(id_: str, attempt: int, part: str) -> str:
@@ -72,25 +72,36 @@ def begin(id_: str) -> str:
     return _BEGUN_FORM % (trace_id_of(id_), server_span_of(id_))
 
 
-def render(id_: str, trace: Trace | None) -> str:
-    """What the ledger remembers: the context that came in, or the one begun for the request."""
-    if trace is None:
-        return begin(id_)
-    parent = trace.parent_id or server_span_of(id_)
-    return f"00-{trace.trace_id}-{parent}-{trace.flags:02x}"
+class Beginnings:
+    """`begin`, for who needs it for every request: the second is written once for the requests of a millisecond."""
+
+    def __init__(self) -> None:
+        self._stamp = ""
+        self._second = ""
+
+    def traceparent(self, id_: str) -> str:
+        """As `begin`."""
+        stamp = id_[:13]
+        if stamp != self._stamp:
+            self._stamp, self._second = stamp, trace_id_of(id_)[:8]
+        digits = id_.replace("-", "")
+        return _BEGUN_FORM % (self._second + digits[8:], digits[16:])
 
 
-def pass_on(id_: str, attempt: int, trace: Trace | None) -> bytes:
-    """The `traceparent` for an upstream: the same trace, with the attempt's span as the parent."""
-    if trace is None:
-        return b"00-%b-%b-01" % (trace_id_of(id_).encode(), attempt_span_of(id_, attempt).encode())
-    return f"00-{trace.trace_id}-{attempt_span_of(id_, attempt)}-{trace.flags:02x}".encode()
+def render(id_: str, trace: Trace) -> str:
+    """What the ledger remembers of a context that came in; without a caller's span, the exchange's own."""
+    return f"00-{trace.trace_id}-{trace.parent_id or server_span_of(id_)}-{trace.flags:02x}"
 
 
-def pass_on_copy(id_: str, trace: Trace | None) -> bytes:
+def pass_on(id_: str, attempt: int, traceparent: str) -> bytes:
+    """The `traceparent` for an upstream: that of the exchange, with the attempt's span as the parent."""
+    number = _NUMBERS[attempt] if attempt < _ATTEMPTS_MAX else _NUMBERS[-1]
+    return (traceparent[:36] + number + id_[21:23] + id_[24:] + traceparent[52:]).encode()
+
+
+def pass_on_copy(id_: str, traceparent: str) -> bytes:
     """The `traceparent` for the target of a shadow copy."""
-    trace_id, flags = (trace_id_of(id_), 1) if trace is None else (trace.trace_id, trace.flags)
-    return f"00-{trace_id}-{copy_span_of(id_)}-{flags:02x}".encode()
+    return f"{traceparent[:36]}{copy_span_of(id_)}{traceparent[52:]}".encode()
 
 
 def pass_on_xray(id_: str, attempt: int, trace: Trace) -> bytes:

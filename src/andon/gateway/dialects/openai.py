@@ -75,13 +75,13 @@ class Usage(msgspec.Struct):
     completion_tokens: int | None = None
 
 
-class Finish(msgspec.Struct):
+class Finish(msgspec.Struct, gc=False):
     """Why one choice of an answer ended."""
 
     finish_reason: str | None = None
 
 
-class AnswerParts(msgspec.Struct):
+class AnswerParts(msgspec.Struct, gc=False):
     """The fields of an answer that the ledger needs."""
 
     usage: Usage | None = None
