@@ -52,6 +52,10 @@ class Client:
         """The decoded answer of a POST."""
         return self._exchange("POST", path, {}, {} if body is None else body)
 
+    def send(self, path: str, body: bytes, media_type: str) -> Any:
+        """The decoded answer of a POST whose body is not JSON."""
+        return self._exchange("POST", path, {}, body, media_type)
+
     def download(self, path: str, body: Any) -> tuple[bytes, bool]:
         """The answer of a POST as it came, and whether it was cut short."""
         connection, answer = self._send("POST", path, {}, body)
@@ -78,8 +82,10 @@ class Client:
         finally:
             connection.close()
 
-    def _exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> Any:
-        connection, answer = self._send(method, path, query, body)
+    def _exchange(
+        self, method: str, path: str, query: dict[str, Any], body: Any, media_type: str = "application/json"
+    ) -> Any:
+        connection, answer = self._send(method, path, query, body, media_type)
         try:
             if answer.status >= 400:
                 raise _error(answer)
@@ -91,7 +97,7 @@ class Client:
         return json.loads(raw) if raw else None
 
     def _send(
-        self, method: str, path: str, query: dict[str, Any], body: Any
+        self, method: str, path: str, query: dict[str, Any], body: Any, media_type: str = "application/json"
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
@@ -100,8 +106,8 @@ class Client:
         headers = {"authorization": f"Bearer {self._key}", "accept": "application/json"}
         raw = None
         if body is not None:
-            raw = json.dumps(body).encode()
-            headers["content-type"] = "application/json"
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers["content-type"] = media_type
         try:
             connection.request(method, target, raw, headers)
             return connection, connection.getresponse()
