@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from andon.app.cli import desired, journal, keys, ledger, machine, query, releases, resources, top, traffic
+from andon.app.cli import desired, facts, journal, keys, ledger, machine, query, releases, resources, top, traffic
 from andon.app.cli.output import check_format
 from andon.app.cli.session import FORMATS, Session
 from andon.kernel.errors import AndonError
@@ -30,7 +30,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(options)
-    for group in (machine, desired, resources, releases, top, traffic, query, journal):
+    for group in (machine, desired, resources, releases, top, traffic, query, facts, journal):
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
 from andon.app.observer.metrics import build_metrics
 from andon.app.observer.part import ObserverGround, Part
@@ -25,6 +26,7 @@ def builders() -> tuple[Build, ...]:
         build_sealing,
         build_queries,
         build_intake,
+        build_engagement,
         build_telemetry,
     )
 
