@@ -222,7 +222,7 @@ class Client:
 
     async def _obtain(self, pool: _Pool, timeout_s: float) -> tuple[UpstreamConnection, Opening]:
         """A connection that is idle by now or new; waits while the target has as many as it may have."""
-        began = self._clock.monotonic()
+        began = opened = self._clock.monotonic()
         if self._is_closed:
             raise _unreachable("The client is closed.")
         if timeout_s <= 0:
@@ -232,9 +232,9 @@ class Client:
                 while len(pool.connections) + pool.opening >= self._limits.connections_max:
                     await self._wait(pool)
                     connection = self._take(pool)
+                    opened = self._clock.monotonic()
                     if connection is not None:
-                        return connection, Opening(_micros(self._clock.monotonic() - began), None, None)
-                opened = self._clock.monotonic()
+                        return connection, Opening(_micros(opened - began), None, None)
                 connection = await self._connect(pool)
                 now = self._clock.monotonic()
                 handshake_s = handshake_of(connection.transport, now) if pool.place.is_tls else None
