@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from andon.control.catalogue import Catalogue
 from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
+from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.security.identity.model import API_KEY, TEAM
 from andon.security.limits.model import LIMIT
 from andon.serving.deployments.model import DEPLOYMENT_KIND
@@ -27,5 +28,6 @@ def catalogue() -> Catalogue:
             ENDPOINT_KIND,
             ROLLOUT_KIND,
             LIMIT,
+            OBJECTIVE_KIND,
         )
     )

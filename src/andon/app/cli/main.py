@@ -11,7 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
-from andon.app.cli import desired, facts, journal, keys, ledger, machine, query, releases, resources, top, traffic
+from andon.app.cli import (
+    desired,
+    facts,
+    journal,
+    keys,
+    ledger,
+    machine,
+    objectives,
+    query,
+    releases,
+    resources,
+    top,
+    traffic,
+)
 from andon.app.cli.output import check_format
 from andon.app.cli.session import FORMATS, Session
 from andon.kernel.errors import AndonError
@@ -34,6 +47,7 @@ def build() -> typer.Typer:
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
+    app.add_typer(objectives.build(), name="objectives")
     return app
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
 from andon.app.observer.metrics import build_metrics
+from andon.app.observer.objectives import build_objectives
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.queries import build_queries
 from andon.app.observer.sealing import build_sealing
@@ -28,6 +29,7 @@ def builders() -> tuple[Build, ...]:
         build_intake,
         build_engagement,
         build_telemetry,
+        build_objectives,
     )
 
 

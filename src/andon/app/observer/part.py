@@ -19,6 +19,7 @@ from andon.ledger.facts.log import FactLog
 from andon.ledger.queries import Engine
 from andon.observability.families import MetricSource
 from andon.observability.feed import Consumer
+from andon.observability.signals import Signals
 from andon.observability.windows.service import Windows
 from andon.store.model import Store
 from andon.web.routes import Route
@@ -43,6 +44,7 @@ class ObserverGround:
     engine: Engine  # queries over tables and tail
     windows: Windows  # the last 24 hours in memory, read by alerts and objectives; the windows part feeds it
     owner: str  # who holds the leases
+    signals: Signals = field(default_factory=Signals)  # what fires now, told by parts and read by alerts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import msgspec
 from andon.app.observer.engagement_routes import engagement_routes
 from andon.app.observer.facts_routes import facts_routes
 from andon.app.observer.metrics_routes import metrics_routes
+from andon.app.observer.objectives_routes import objectives_routes
 from andon.app.observer.otlp_routes import otlp_routes
 from andon.app.observer.queries_routes import queries_routes
 from andon.app.observer.sealing_routes import sealing_routes
@@ -47,6 +48,7 @@ def observer_routes() -> Sequence[Route]:
             *queries_routes(Absent()),
             *facts_routes(Absent()),
             *otlp_routes(Absent()),
+            *objectives_routes(Absent()),
             *engagement_routes(Absent()),
             *sealing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
