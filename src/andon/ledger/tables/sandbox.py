@@ -135,6 +135,7 @@ def _tree(connection: Any, sql: str) -> dict[str, Any]:
 
 
 def _check(tree: dict[str, Any], views: set[str], functions: set[str]) -> None:
+    in_from = {id(node["function"]) for node in _nodes(tree) if node.get("type") == "TABLE_FUNCTION"}
     own = {name.lower() for node in _nodes(tree) for name in _defined(node)}
     for node in _nodes(tree):
         kind = node.get("type")
@@ -146,8 +147,8 @@ def _check(tree: dict[str, Any], views: set[str], functions: set[str]) -> None:
             name = _name(node.get("function", {}))
             if name not in functions:
                 raise _forbidden(f"The table function {name} is not available.")
-        elif "function_name" in node:
-            _check_function(node, functions)
+        elif "function_name" in node and id(node) not in in_from:
+            _check_function(node)
 
 
 def _check_table(node: dict[str, Any], views: set[str], own: set[str]) -> None:
@@ -165,7 +166,7 @@ def _check_shown(node: dict[str, Any], views: set[str]) -> None:
         raise _forbidden(f"There is no view called {name}.")
 
 
-def _check_function(node: dict[str, Any], functions: set[str]) -> None:
+def _check_function(node: dict[str, Any]) -> None:
     name = _name(node)
     if name in _FORBIDDEN_FUNCTIONS or name.startswith(
         ("pragma_", "duckdb_", "read_", "parquet_", "__internal")
@@ -178,8 +179,8 @@ def _check_function(node: dict[str, Any], functions: set[str]) -> None:
         literal = first.get("literal", {}).get("text") if isinstance(first, dict) else None
         if literal is None or _WIDE_FORMAT.search(str(literal)):
             raise _forbidden(f"{name} takes a constant format without large widths.")
-    if name in ("range", "generate_series") and "list" in str(node.get("kind", "")):
-        raise _forbidden(f"{name} belongs into FROM.")
+    if name in ("range", "generate_series"):
+        raise _forbidden(f"{name} makes rows in FROM, and no lists.")
 
 
 def _name(node: dict[str, Any]) -> str:
