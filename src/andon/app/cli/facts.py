@@ -194,6 +194,8 @@ def _value(text: str) -> dict[str, Any]:
 
 def _send_one(session: Session, kind: str, item: dict[str, Any]) -> None:
     client = session.client()
+    # The moment is part of a fact's id: a value that is taken back and given again must be another fact.
+    item["time"] = item["time"] or str(int(session.now_s() * 1e9))
     given = {name: value for name, value in item.items() if value != ""}
     receipt = _send(session, lambda: client.post(_PATHS[kind], given))
     emit(session, receipt, lambda: _receipt_text(receipt))
