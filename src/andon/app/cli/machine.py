@@ -1,4 +1,4 @@
-"""Verbs about this machine: init, up, down, status, demo, version.
+"""Verbs about this machine: init, up, down, demo, version.
 
 `up`, `down` and `demo` hand over to `app`; everything else only looks.
 """
@@ -12,19 +12,17 @@ from typing import Annotated, Any
 import typer
 
 from andon import __version__
-from andon.app.cli.client import Client
 from andon.app.cli.commands import load
-from andon.app.cli.output import emit, emit_table, say
+from andon.app.cli.output import emit_table, say
 from andon.app.cli.session import FACTORY_FILE, Session
-from andon.app.cli.table import at_path, cell
-from andon.kernel.errors import AndonError, Refused
+from andon.kernel.errors import Refused
 
 _IGNORED = "# Everything that a running factory keeps: state, ledger, models, keys.\n.andon/\n"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (init, up, down, status, demo, version):
+    for verb in (init, up, down, demo, version):
         app.command(rich_help_panel="Machine")(verb)
 
 
@@ -98,56 +96,6 @@ def demo(
 
 def _code(result: Any) -> int:
     return result if isinstance(result, int) else 0
-
-
-def status(context: typer.Context) -> int:
-    """Whether the factory serves, and what runs; exits 1 when something does not."""
-    session: Session = context.obj
-    client = session.client()
-    ready = client.get("/readyz")
-    endpoints = _listed(client, "Endpoint")
-    rollouts = [item for item in _listed(client, "Rollout") if _active(item)]
-    answer = {"ready": ready, "url": client.url, "endpoints": endpoints, "rollouts": rollouts}
-
-    def as_text() -> str:
-        lines = [f"Control     {client.url}   {'ready' if ready['ready'] else 'NOT READY'}"]
-        lines.extend(f"  {check['name']}: {check['detail']}" for check in ready["checks"] if not check["ok"])
-        for title, items in (("Endpoints", endpoints), ("Rollouts", rollouts)):
-            lines.append(f"{title:<11} {len(items) or 'none'}")
-            lines.extend(f"  {item['metadata']['name']}   {_phase(item)}" for item in items)
-        return "\n".join(lines)
-
-    emit(session, answer, as_text, [item["metadata"]["name"] for item in endpoints])
-    return 0 if ready["ready"] else 1
-
-
-def _listed(client: Client, kind: str) -> list[dict[str, Any]]:
-    try:
-        items: list[dict[str, Any]] = client.get(f"/v1/resources/{kind}")["items"]
-    except AndonError as error:
-        if error.code != "unknown_kind":
-            raise
-        return []  # a build without this kind has none of it
-    return items
-
-
-def _active(item: dict[str, Any]) -> bool:
-    return at_path(item, "status.phase") not in ("Succeeded", "Aborted")
-
-
-def _phase(item: dict[str, Any]) -> str:
-    """A rollout's phase, or the condition of an endpoint that matters most."""
-    phase = at_path(item, "status.phase")
-    reason = at_path(item, "status.reason")
-    conditions = at_path(item, "status.conditions") or []
-    holding = {
-        one["type"]: one.get("reason", "") for one in conditions if one.get("status") in (True, "true")
-    }
-    for kind in ("Degraded", "Progressing", "Ready") if not phase else ():
-        if kind in holding:
-            phase, reason = kind, holding[kind]
-            break
-    return cell(phase) + (f" ({reason})" if reason else "")
 
 
 def version(context: typer.Context) -> None:
