@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
+from andon.app.observer.infrastructure import build_infrastructure
 from andon.app.observer.metrics import build_metrics
 from andon.app.observer.objectives import build_objectives
 from andon.app.observer.part import ObserverGround, Part
@@ -24,6 +25,7 @@ def builders() -> tuple[Build, ...]:
     """The parts, each by the function that builds it."""
     return (
         build_windows,
+        build_infrastructure,
         build_sealing,
         build_queries,
         build_intake,

@@ -13,6 +13,7 @@ import msgspec
 
 from andon.app.observer.engagement_routes import engagement_routes
 from andon.app.observer.facts_routes import facts_routes
+from andon.app.observer.infrastructure_routes import infrastructure_routes
 from andon.app.observer.metrics_routes import metrics_routes
 from andon.app.observer.objectives_routes import objectives_routes
 from andon.app.observer.otlp_routes import otlp_routes
@@ -45,11 +46,12 @@ def observer_routes() -> Sequence[Route]:
     return forwarded(
         (
             *windows_routes(Absent()),
+            *infrastructure_routes(Absent()),
             *queries_routes(Absent()),
             *facts_routes(Absent()),
             *otlp_routes(Absent()),
-            *objectives_routes(Absent()),
             *engagement_routes(Absent()),
+            *objectives_routes(Absent()),
             *sealing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
         )
