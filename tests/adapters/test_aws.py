@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 boto3 = pytest.importorskip("boto3")
-moto_server = pytest.importorskip("moto.server")
+pytest.importorskip("moto.server")
 
 from hypothesis import given, settings  # noqa: E402 - after the skip
 from hypothesis import strategies as st  # noqa: E402
@@ -22,6 +21,7 @@ from andon.kernel.errors import Permanent, Transient  # noqa: E402
 from andon.kernel.telemetry import LogRecord, Measure, Measures, SpanRecord, Taken  # noqa: E402
 from andon.observability.telemetry.spans import Sampling, spans_of  # noqa: E402
 from andon.observability.telemetry.vocabulary import Names, Served, Vocabulary  # noqa: E402
+from tests.adapters.imitation import imitating_aws  # noqa: E402
 from tests.observability.telemetry.rows import outcome, refusal  # noqa: E402
 
 KNOWN = Vocabulary(Names(releases={"dummy/small": Served("dummy", "small")}))
@@ -30,13 +30,8 @@ NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with imitating_aws() as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from andon.app.home import Home
 from andon.app.observer import metrics as metrics_part
@@ -31,6 +30,7 @@ from andon.ledger.row import Outcome
 from andon.store.model import Record
 from andon.web.routes import OPEN, Call, Principal
 from benchmarks.collector import Collector, attributes_of, collecting
+from tests.adapters.imitation import imitating_aws
 from tests.observability.telemetry.rows import outcome, refusal
 
 CALL = Call(id="1", principal=Principal(name="user:x", grants=()))
@@ -203,13 +203,8 @@ def test_what_was_not_sent_while_the_backend_was_away_is_sent_by_the_next_proces
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with imitating_aws() as url:
+        yield url
 
 
 def test_cloudwatch_and_xray(tmp_path: Path, aws: str) -> None:
