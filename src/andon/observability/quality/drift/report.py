@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+PROFILE_TYPE = "application/vnd.andon.profile"  # media type of a reference profile
+
 Verdict = Literal["stable", "shift", "drift", "no-data"]
 
 
