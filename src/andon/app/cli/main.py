@@ -13,6 +13,7 @@ import typer
 
 from andon.app.cli import (
     desired,
+    drift,
     facts,
     journal,
     keys,
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
     app.add_typer(objectives.build(), name="objectives")
+    app.add_typer(drift.build(), name="drift")
     return app
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from andon.app.observer.drift import build_drift
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
 from andon.app.observer.infrastructure import build_infrastructure
@@ -32,6 +33,7 @@ def builders() -> tuple[Build, ...]:
         build_engagement,
         build_telemetry,
         build_objectives,
+        build_drift,
     )
 
 
