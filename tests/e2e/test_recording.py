@@ -189,7 +189,7 @@ def test_a_wrong_reference_is_refused_and_the_metrics_tell_of_the_logs(recorded:
     assert told["andon_ledger_commits_total"] > 0
     assert told["andon_ledger_sync_seconds_total"] > 0
     assert told['andon_gateway_events_total{event="body_recorded"}'] > 0
-    assert told["andon_bodies_used_bytes"] < told["andon_bodies_quota_bytes"]
+    assert told["andon_bodies_used_bytes"] < told["andon_bodies_limit_bytes"]
 
 
 def test_what_cannot_be_recorded_is_refused_when_it_is_written(recorded: Recorded):

@@ -233,7 +233,7 @@ def test_bodies_are_kept_after_the_answer_cut_to_size():
         assert (first.data, first.size_bytes, first.truncated) == (CHAT[:20], len(CHAT), True)
         assert (second.part, second.data, second.media_type) == ("output", ANSWER[:20], "application/json")
         assert world.gateway.meters.events["body_recorded"] == 2
-        for why in ("quota", "disk", "pending"):
+        for why in ("limit", "disk", "pending"):
             sink.why = why
             assert (await world.chat()).status == 200
             assert world.gateway.meters.events[f"body_dropped_{why}"] == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,18 @@ def test_a_begun_trace_has_its_time_in_front_and_is_valid_everywhere():
     assert int(context.trace_id[:8], 16) == time_ms(ID) // 1000
     assert context.flags == 1
     assert trace.parse_xray(f"Root={trace.to_xray(context.trace_id)}".encode()) is not None
+
+
+def test_the_page_on_tracing_tells_the_ids_of_its_example():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tracing.md").read_text()
+    assert ID in page
+    for id_ in (
+        trace.trace_id_of(ID),
+        trace.server_span_of(ID),
+        trace.attempt_span_of(ID, 0),
+        trace.copy_span_of(ID),
+    ):
+        assert f"`{id_}`" in page
 
 
 def test_ids_of_a_gateway_differ_among_requests_and_within_one():

@@ -91,7 +91,7 @@ def test_a_new_process_goes_on_from_what_is_there_and_never_counts_from_one_agai
     asyncio.run(main())
 
 
-def test_over_the_quota_bodies_are_dropped_until_there_is_room():
+def test_over_the_limit_bodies_are_dropped_until_there_is_room():
     async def main() -> None:
         disk = SimulatedDisk(SeededRandom(1))
         settings = LogSettings(
@@ -102,7 +102,7 @@ def test_over_the_quota_bodies_are_dropped_until_there_is_room():
         await store.open()
         told = [await put(store, body(number)) for number in range(20)]
         assert told[:6] == [""] * 6
-        assert set(told[9:]) == {"quota"}
+        assert set(told[9:]) == {"limit"}
         await log.close()
 
     asyncio.run(main())

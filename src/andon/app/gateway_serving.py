@@ -105,14 +105,14 @@ async def _open_bodies(
     home: Home, settings: Settings, stack: contextlib.AsyncExitStack, clock: SystemClock, thread: WorkThread
 ) -> BodyStore | None:
     """The store of bodies. One that cannot be opened costs bodies, never the gateway."""
-    quota = settings.bodies_quota
-    if not quota:
+    limit = settings.bodies_limit
+    if not limit:
         return None
     try:
         log = await stack.enter_async_context(
-            open_log(home.bodies, clock, settings.gateway_name, body_settings(quota))
+            open_log(home.bodies, clock, settings.gateway_name, body_settings(limit))
         )
-        store = BodyStore(log, FileDisk(home.bodies), thread, clock, quota)
+        store = BodyStore(log, FileDisk(home.bodies), thread, clock, limit)
         await store.open()
     except (AndonError, OSError) as error:
         _logger.error("bodies cannot be recorded", reason=str(error))
@@ -149,7 +149,7 @@ def _gauges(log: Log, bodies: BodyStore | None) -> dict[str, float]:
     }
     if bodies is not None:
         found["andon_bodies_used_bytes"] = bodies.used_bytes
-        found["andon_bodies_quota_bytes"] = bodies.quota_bytes
+        found["andon_bodies_limit_bytes"] = bodies.limit_bytes
         found["andon_bodies_lag_seconds"] = bodies.log.lag_s
     return found
 

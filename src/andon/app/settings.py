@@ -44,9 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     xray: bool = False  # send exchanges as X-Ray segments
     tables_url: str = ""  # empty = Delta tables in the home; s3://bucket/prefix on a fleet
     telemetry_content: bool = False  # keep what people wrote, in attributes of spans that are sent in
-    bodies_quota: Annotated[int, msgspec.Meta(ge=0)] = (
-        2**30
-    )  # bytes for recorded inputs and outputs; 0 = none
+    bodies_limit: Annotated[int, msgspec.Meta(ge=0)] = 2**30  # bytes of recorded bodies; 0 = record none
     segment_bytes: Annotated[int, msgspec.Meta(ge=4096)] = (
         64 * 2**20
     )  # of the ledger's log: size after which a segment is closed and sealed into the tables

@@ -23,7 +23,7 @@ class BodySink(Protocol):
     """What this room asks of the store of bodies; `andon.ledger.body_store.BodyStore` fulfils it."""
 
     def put(self, body: Body) -> str:
-        """Take a body; why not, if it was dropped: `quota`, `disk` or `pending`."""
+        """Take a body; why not, if it was dropped: `limit`, `disk` or `pending`."""
         ...
 
 

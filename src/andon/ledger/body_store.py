@@ -1,7 +1,7 @@
-"""The store of bodies: a log of their own, bounded by a quota; the oldest sealed segments make room for new ones.
+"""The store of bodies: a log of their own, bounded by a limit; the oldest sealed segments make room for new ones.
 
 Written by the gateway, on threads that the log of rows does not use. `put` never waits and never raises: over the
-quota, on a full or failing disk, or with too much pending a body is dropped, and the caller is told why.
+limit, on a full or failing disk, or with too much pending a body is dropped, and the caller is told why.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from andon.ledger.log import Log
 from andon.ledger.recovery import join, segments_of
 from andon.ledger.settings import LogSettings
 
-Dropped = Literal["", "quota", "disk", "pending"]
+Dropped = Literal["", "limit", "disk", "pending"]
 
-_BUSY_SHARE: Final = 0.9  # of the quota, above which room is made
-_CALM_SHARE: Final = 0.75  # of the quota, down to which it is made
+_BUSY_SHARE: Final = 0.9  # of the limit, above which room is made
+_CALM_SHARE: Final = 0.75  # of the limit, down to which it is made
 _AGAIN_S: Final = 1.0  # between two attempts to make room
 _ROW_BYTES: Final = 256  # of a body's row besides its data, generously
 _SEGMENT_MIN: Final = 64 * 1024
@@ -38,11 +38,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     removed_bytes: int = 0
 
 
-def body_settings(quota_bytes: int) -> LogSettings:
+def body_settings(limit_bytes: int) -> LogSettings:
     """Bounds of the log of bodies: small segments, so that little is removed at a time; no reserve; no hurry."""
     return LogSettings(
         flush_s=1.0,
-        segment_bytes=max(_SEGMENT_MIN, min(_SEGMENT_MAX, quota_bytes // 8)),
+        segment_bytes=max(_SEGMENT_MIN, min(_SEGMENT_MAX, limit_bytes // 8)),
         pending_bytes=2**24,
         retry_s=2.0,
         reserve_bytes=0,
@@ -75,9 +75,9 @@ def make_room(disk: Disk, folder: str, down_to_bytes: int, above_bytes: int) -> 
 class BodyStore:
     """Takes bodies as long as there is room. Use from the log's event loop only."""
 
-    def __init__(self, log: Log, disk: Disk, runner: Runner, clock: Clock, quota_bytes: int) -> None:
+    def __init__(self, log: Log, disk: Disk, runner: Runner, clock: Clock, limit_bytes: int) -> None:
         self.log = log
-        self.quota_bytes = quota_bytes
+        self.limit_bytes = limit_bytes
         self.used_bytes = 0  # as measured last, and what was taken since
         self.removed_segments = 0
         self._disk = disk  # another than the log's own: disks are not shared between threads
@@ -94,10 +94,10 @@ class BodyStore:
     def put(self, body: Body) -> Dropped:
         """Take a body, or say why it was dropped."""
         size = len(body.data) + _ROW_BYTES
-        if self.used_bytes + size > self.quota_bytes * _BUSY_SHARE:
+        if self.used_bytes + size > self.limit_bytes * _BUSY_SHARE:
             self._begin()
-        if self.used_bytes + size > self.quota_bytes:
-            return "quota"
+        if self.used_bytes + size > self.limit_bytes:
+            return "limit"
         if self.log.problem is not None:
             return "disk"
         try:
@@ -123,10 +123,10 @@ class BodyStore:
     def _ended(self, work: asyncio.Future[None]) -> None:
         self._work = None
         if not work.cancelled():
-            work.exception()  # seen: a disk that cannot be cleared shows as bodies dropped over the quota
+            work.exception()  # seen: a disk that cannot be cleared shows as bodies dropped over the limit
 
     async def _measure(self) -> None:
-        calm, busy = int(self.quota_bytes * _CALM_SHARE), int(self.quota_bytes * _BUSY_SHARE)
+        calm, busy = int(self.limit_bytes * _CALM_SHARE), int(self.limit_bytes * _BUSY_SHARE)
         self._taken = 0
         pending = self.log.pending_bytes
         usage = await self._runner.run(lambda: make_room(self._disk, "", calm, busy - pending))

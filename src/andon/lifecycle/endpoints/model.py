@@ -49,7 +49,7 @@ class PredictionSpec(Written, frozen=True, kw_only=True):
 
 
 class BodiesSpec(Written, frozen=True, kw_only=True):
-    """Which inputs and outputs are kept, in segments of their own under the factory's quota for bodies."""
+    """Which inputs and outputs are kept, in segments of their own under the factory's limit for bodies."""
 
     inputs: Annotated[bool, D(description="Keep what clients sent.")] = False
     outputs: Annotated[bool, D(description="Keep what they were sent.")] = False
