@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from andon.kernel.clock import SystemClock
-from andon.kernel.errors import Conflict, Permanent, Refused, Transient
+from andon.kernel.errors import AndonError, Conflict, Permanent, Refused, Transient
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
 from andon.web.application import Limits, Surroundings, build_application, encode_event
 from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.routes import OPEN, Call, Principal, Raw, Route, ServerEvent, Stream, check_table
+from andon.web.routes import OPEN, Bytes, Call, Principal, Raw, Route, ServerEvent, Stream, check_table
 from tests.web.calls import Answer, Caller
 
 PEPPER = b"p" * 32
@@ -74,6 +74,14 @@ async def follow(call: Call) -> Echo | Stream:
     return Stream(events()) if call.query.follow else Echo(principal=call.principal.name)
 
 
+async def unsaid(call: Call) -> Echo:
+    return Echo(principal=call.principal.name)
+
+
+def in_own_words(error: AndonError, media_type: str) -> Raw:
+    return Raw(body=f"{error.code} for {media_type}".encode(), status=error.status)
+
+
 async def unchanged(call: Call) -> Raw:
     return Raw(status=304)
 
@@ -89,6 +97,15 @@ TABLE = (
     route(path="/things", action="thing.read", handler=answer),
     route(path="/things", method="POST", name="make", action="thing.write", request=Body, handler=answer),
     route(path="/follow", action="thing.read", query=Query, handler=follow, streaming=True),
+    route(
+        path="/foreign",
+        method="POST",
+        action="thing.write",
+        request=Bytes,
+        media_types=("text/plain",),
+        handler=unsaid,
+        problem=in_own_words,
+    ),
     route(path="/unchanged", action="other.read", handler=unchanged, may_be_unchanged=True),
 )
 
@@ -291,3 +308,20 @@ def test_followers_are_bounded() -> None:
 
 def test_an_event_is_one_line_of_data() -> None:
     assert encode_event(ServerEvent(data="a\r\nb")) == b'data: "a\\r\\nb"\n\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "media_type", "status", "code"),
+    [
+        ("key-a", "text/plain", 200, ""),
+        ("nobody", "text/plain", 401, "key_refused"),
+        ("key-g", "text/plain", 403, "action_forbidden"),
+        ("key-a", "text/html", 415, "media_type_unsupported"),
+    ],
+)
+def test_a_foreign_protocol_writes_its_errors_itself(
+    key: str, media_type: str, status: int, code: str
+) -> None:
+    found = ask("POST", "/foreign", key=key, body=b"x", headers={"content-type": media_type})
+    assert found.status == status
+    assert not code or found.body == f"{code} for {media_type}".encode()

@@ -1,4 +1,7 @@
-"""The part that tells engagement and feature time, from the ledger."""
+"""The part that tells engagement and feature time, from the ledger.
+
+Each answer is one or two bounded queries in a thread; nothing is kept between them.
+"""
 
 from __future__ import annotations
 

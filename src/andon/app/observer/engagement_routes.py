@@ -1,4 +1,7 @@
-"""The routes of engagement and of feature time."""
+"""The routes of engagement and of feature time.
+
+Read by control as well, which forwards them; imports no engine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The verbs of the OTLP/HTTP receiver; wired with the intake of facts, because what comes in becomes facts."""
+"""The verbs of the OTLP/HTTP receiver.
+
+Wired with the intake of facts (`facts.py`), because what comes in becomes facts.
+"""
 
 from __future__ import annotations
 

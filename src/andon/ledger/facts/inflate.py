@@ -1,4 +1,7 @@
-"""Compressed bodies, inflated within a bound: a small body that would become a huge one is stopped on the way."""
+"""Compressed bodies, inflated within a bound.
+
+A small body that would become a huge one is stopped on the way, before it takes the memory.
+"""
 
 from __future__ import annotations
 

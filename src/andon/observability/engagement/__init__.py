@@ -1,1 +1,4 @@
-"""Engagement: what people did with answers, per release; and what features cost in time. Views of the ledger only."""
+"""Engagement: what people did with answers, per release; and what features cost in time.
+
+Views of the ledger only: nothing is kept here.
+"""

@@ -1,4 +1,7 @@
-"""What is asked of the ledger about engagement and features: SQL over its views, and rows into values."""
+"""What is asked of the ledger about engagement and features: SQL over its views, and rows into values.
+
+Blocking: called from a thread of the observer.
+"""
 
 from __future__ import annotations
 

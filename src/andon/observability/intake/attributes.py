@@ -1,4 +1,7 @@
-"""Attributes of OTLP: read as Python values, and written as JSON that stays small and holds no content. Pure."""
+"""Attributes of OTLP: read as Python values, and written as JSON that stays small.
+
+Pure. What people wrote or were answered is never written unless the caller says so.
+"""
 
 from __future__ import annotations
 

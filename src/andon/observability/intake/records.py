@@ -1,4 +1,7 @@
-"""Log records of OTLP: the evaluations among them. Everything else is rejected, and its sender told so."""
+"""Log records of OTLP: the evaluations among them.
+
+Pure. Everything else is not kept here; the receiver rejects it and tells its sender so.
+"""
 
 from __future__ import annotations
 

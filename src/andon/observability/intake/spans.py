@@ -1,4 +1,7 @@
-"""Users' spans as facts: times, names, bounded attributes; never what people wrote, unless a setting allows it."""
+"""Users' spans as facts: times, names and bounded attributes.
+
+Pure. What people wrote is never among them, unless a setting allows it.
+"""
 
 from __future__ import annotations
 
