@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from andon.ledger.bodies import Body
 from andon.ledger.facts.model import KpiEvent
 from andon.ledger.row import Outcome
 from andon.ledger.segment import FRAME_MARK
@@ -355,3 +357,32 @@ def test_lag_is_the_age_of_the_oldest_waiting_segment(tmp_path: Path) -> None:
     assert world.sealer.lag_s()["rows"] > 0
     world.seal_all()
     assert world.sealer.lag_s() == {"rows": 0.0, "facts": 0.0, "bodies": 0.0}
+
+
+def bodies(first: int, count: int, size: int) -> list[Body]:
+    return [
+        Body(id=f"r-{number}", at_ns=NOON_NS + number, data=bytes(Random(number).randbytes(size)))
+        for number in range(first, first + count)
+    ]
+
+
+def test_bodies_stay_within_their_limit_and_the_oldest_go_first(tmp_path: Path) -> None:
+    settings = SealSettings(retry_s=1e-9, keep_s=1e9, bunch_bytes=1, bodies_bytes=60_000)
+    world = World(tmp_path, settings=settings)
+    for number in range(4):
+        write_segment(world.folder("bodies"), number + 1, 1 + number * 10, bodies(number * 10, 10, 2000))
+    world.seal_all()
+    world.open()
+    world.sealer.turn()
+    assert world.ids("bodies") == [f"r-{number}" for number in range(20, 40)]
+    assert world.sealer.marks()["bodies"].segment == 4
+
+
+def test_bodies_that_left_their_log_unsealed_are_no_damage(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write_segment(world.folder("bodies"), 1, 1, bodies(0, 5, 10))
+    world.seal_all()
+    write_segment(world.folder("bodies"), 3, 11, bodies(10, 5, 10))
+    world.seal_all()
+    assert len(world.ids("bodies")) == 10
+    assert world.quarantine.records() == []

@@ -57,7 +57,11 @@ class Sealing:
             logs,
             self._quarantine,
             ground.clock,
-            SealSettings(keep_s=settings.ledger_keep_s, keep_segments=settings.ledger_keep_segments),
+            SealSettings(
+                keep_s=settings.ledger_keep_s,
+                keep_segments=settings.ledger_keep_segments,
+                bodies_bytes=settings.bodies_limit,
+            ),
         )
         self._rebuild = LedgerRebuild()
         self._sizes: dict[str, int] = {}

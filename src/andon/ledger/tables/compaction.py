@@ -1,12 +1,13 @@
 """Tidying a table: small files made into large ones, a checkpoint, files and commits that nobody needs removed.
 
 Each step is a commit of its own and leaves the table valid, so it may end anywhere. Files stay for hours after the
-version that needed them, for queries still at work.
+version that needed them, for queries still at work. A table with a limit loses its oldest files.
 """
 
 from __future__ import annotations
 
 import msgspec
+import pyarrow as pa
 
 from andon.ledger.tables.delta import Tables, translated, writer_properties
 from andon.ledger.tables.settings import SealSettings
@@ -39,3 +40,25 @@ def tidy(tables: Tables, table: str, settings: SealSettings) -> Tidied:
         )
     tables.forget(table)
     return Tidied(merged=int(done["numFilesRemoved"]), removed=len(removed))
+
+
+def trim(tables: Tables, table: str, size_bytes: int, settings: SealSettings) -> int:
+    """Take the oldest files out of a table until at most `size_bytes` remain; bytes taken out. Raises `Transient`."""
+    handle = tables.handle(table)
+    if handle is None:
+        return 0
+    with translated(table):
+        added = pa.table(handle.get_add_actions(flatten=True))
+        files = sorted(added.to_pylist(), key=lambda file: file["max.at_ns"] or 0)
+        excess = sum(file["size_bytes"] for file in files) - size_bytes
+        taken, until = 0, None
+        for file in files:
+            if taken >= excess:
+                break
+            taken, until = taken + file["size_bytes"], file["max.at_ns"] or 0
+        if until is None:
+            return 0
+        handle.delete(f"at_ns <= {until}")
+        handle.vacuum(retention_hours=settings.vacuum_hours, dry_run=False, enforce_retention_duration=False)
+    tables.forget(table)
+    return int(taken)

@@ -19,11 +19,11 @@ from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused, Transient
 from andon.ledger.recovery import read_seal, segments_of
 from andon.ledger.segment import parse_name
-from andon.ledger.tables.compaction import is_due, tidy
+from andon.ledger.tables.compaction import is_due, tidy, trim
 from andon.ledger.tables.delta import Tables
 from andon.ledger.tables.quarantine import Quarantine, Quarantined
 from andon.ledger.tables.rebuild import rebuild_table
-from andon.ledger.tables.schema import Table, find_table, tables_of
+from andon.ledger.tables.schema import BODIES, Table, find_table, tables_of
 from andon.ledger.tables.segments import (
     Closed,
     Content,
@@ -191,6 +191,7 @@ class Sealer:
                 self._retire_at = now + RETIRE_S
                 for log in self._logs:
                     self._retire(log)
+                self._trim(failures)
             self.counters.failures += len(failures)
             return Turn(segments=sealed, failures=tuple(failures), quarantined=tuple(quarantined))
 
@@ -268,6 +269,14 @@ class Sealer:
         done = sum(1 for closed in bunch.closed if before < closed.number <= log.sealed)
         self.counters.segments[name] = self.counters.segments.get(name, 0) + done
         return len(bunch.closed)
+
+    def _trim(self, failures: list[Transient]) -> None:
+        """Keep bodies within their limit: they alone may be forgotten while there is no room."""
+        try:
+            if self._tables.measure(BODIES.name).size_bytes > self._settings.bodies_bytes:
+                trim(self._tables, BODIES.name, self._settings.bodies_bytes, self._settings)
+        except Transient as error:
+            failures.append(error)
 
     def _failed(
         self, log: _LogSealer, specs: Sequence[Table], error: Transient, failures: list[Transient]

@@ -17,7 +17,7 @@ from andon.ledger.disk import FileDisk
 from andon.ledger.recovery import read_seal, segments_of
 from andon.ledger.row import SCHEMA_VERSION
 from andon.ledger.scan import Damage, Frame, Hole, read_header, scan
-from andon.ledger.tables.schema import Origin, Spoiled, Transposer
+from andon.ledger.tables.schema import BODIES, Origin, Spoiled, Transposer
 from andon.ledger.tables.sources import position_key, segment_key
 
 _COMPANIONS = (segment.SEAL_SUFFIX, segment.TORN_SUFFIX)
@@ -133,7 +133,7 @@ class _Reading:
         hole, self._hole = self._hole, None
         if hole is not None and (missing or not hole.at_end):
             self._tell(hole.offset, hole.end - hole.offset, missing, "bytes that are not a frame")
-        elif missing:
+        elif missing and self._log.log != BODIES.log:  # bodies leave their log when their limit needs it
             self._tell(self._offset, 0, missing, reason)
         self._expected = max(self._expected, number)
 

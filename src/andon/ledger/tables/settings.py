@@ -31,5 +31,8 @@ class SealSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_segments: Annotated[
         int, Meta(description="how many of the newest segments stay however old they are", ge=2)
     ] = 16
+    bodies_bytes: Annotated[
+        int, Meta(description="size that the table of bodies may have; its oldest files go first", ge=0)
+    ] = 2**30
     retry_s: Annotated[float, Meta(description="first pause after a store that failed", gt=0)] = 1.0
     retry_s_max: Annotated[float, Meta(description="longest pause; it doubles up to here", gt=0)] = 30.0
