@@ -9,10 +9,16 @@ import pytest
 from andon.gateway import bodies
 from andon.gateway.settings import GatewaySettings
 from andon.kernel import trace
+from andon.kernel.clock import SystemClock
 from andon.kernel.errors import Transient
 from andon.kernel.ports import Opening
+from andon.kernel.random import SeededRandom
 from andon.kernel.snapshot import BodiesEntry, PredictionEntry, RecordingEntry
 from andon.ledger.bodies import Body
+from andon.ledger.body_store import BodyStore
+from andon.ledger.log import Log
+from andon.ledger.settings import LogSettings
+from andon.testing.disk import SimulatedDisk
 from tests.gateway.world import (
     ANSWER,
     CHAT,
@@ -25,6 +31,7 @@ from tests.gateway.world import (
     oip_endpoint,
     target,
 )
+from tests.ledger.conftest import InlineRunner
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -285,6 +292,27 @@ def test_a_share_of_bodies_is_drawn_from_the_id_alone():
         assert kept == {id_ for id_ in ids if bodies.is_drawn(id_, 0.25)}
         assert 60 < len(kept) < 140
         assert all(body.share == 0.25 for body in sink.kept)
+
+    asyncio.run(main())
+
+
+def test_a_full_store_of_bodies_stops_no_request_and_no_row():
+    async def main() -> None:
+        disk = SimulatedDisk(SeededRandom(1), capacity_bytes=4_000)
+        quick = LogSettings(linger_s=0.0, flush_s=0.001, retry_s=0.001, reserve_bytes=0)
+        log = await Log.open(disk, "", SystemClock(), InlineRunner(), "g", quick)
+        store = BodyStore(log, disk, InlineRunner(), SystemClock(), 10**9)
+        world = World(endpoints=[chat_endpoint(recording=recording())], bodies=store)
+        for _ in range(100):
+            assert (await world.chat()).status == 200
+            await asyncio.sleep(0.001)
+        assert log.state == "full"
+        events = world.gateway.meters.events
+        assert events["body_dropped_disk"] > 0
+        assert events["body_dropped_disk"] + events["body_recorded"] == 200
+        assert len([row for row in world.log.outcomes if row.final]) == 100
+        world.assert_whole()
+        await log.close()
 
     asyncio.run(main())
 
