@@ -68,6 +68,14 @@ def outcome(id_: str) -> Outcome:
         request_bytes=1024,
         response_bytes=900,
         durability="acknowledged",
+        gateway="0",
+        traceparent="00-6727d8275b6c7d8e9f0123456789abcd-9f0123456789abcd-01",
+        response_id="chatcmpl-9f0123456789abcd",
+        model="gpt-4.1-mini-2025-04-14",
+        finish_reason="stop",
+        queue_us=0,
+        client_retry=0,
+        snapshot=7,
     )
 
 
