@@ -30,7 +30,7 @@ BODY_BYTES_MAX = 64 * 2**20  # inflated too
 REFUSALS_TOLD = 1000
 DECODING_MAX = 2  # bodies decoded at one time
 WAITING_MAX = 32  # bodies that wait for it; more are told to come back
-CHUNK = 2000  # facts written before others get their turn
+CHUNK = 1000  # facts written or looked for before others get their turn
 LAG_BOUNDS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0, 7_776_000.0)
 
 
@@ -179,7 +179,9 @@ class Intake:
 
     async def _count_unknown(self, facts: Sequence[Fact]) -> int | None:
         missing: list[tuple[Fact, Subject]] = []
-        for fact in facts:
+        for number, fact in enumerate(facts):
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)  # a large batch must not hold up the others
             subject = subject_of(fact)
             if subject is None:
                 continue

@@ -6,6 +6,7 @@ forgotten is looked up in the tables; labels that came before their row wait her
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from andon.ledger.facts.model import Fact
@@ -56,7 +57,7 @@ class KnownRequests:
         self._waiting_max = waiting_max
         self._young = _Generation()
         self._old = _Generation()
-        self._waiting: dict[int, None] = {}
+        self._waiting: OrderedDict[int, None] = OrderedDict()
         self.joined_late = 0  # labels whose row came after them
         self.given_up = 0  # labels forgotten here before their row came; the tables join them all the same
 
@@ -84,7 +85,7 @@ class KnownRequests:
                 _label(generation, seen)
                 return True
         if len(self._waiting) >= self._waiting_max:
-            self._waiting.pop(next(iter(self._waiting)))
+            self._waiting.popitem(last=False)
             self.given_up += 1
         self._waiting[mark] = None
         return False

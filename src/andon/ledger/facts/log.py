@@ -22,6 +22,7 @@ decode_facts: Decode = msgspec.msgpack.Decoder(list[Fact]).decode
 
 RECENT_IDS = 100_000  # about 10 MB of ids of usual length, 20 MB at most
 PENDING_BYTES = 2**20  # then the disk is waited for: a large batch must not fill the log's memory
+LOOK_EVERY = 64  # facts between two looks at that; each is some 20 kB at most
 RETRY_S = 2.0
 
 
@@ -41,13 +42,14 @@ class FactLog:
         if problem is not None:
             raise _later(problem)
         fresh: dict[str, Fact] = {}
+        recent, append = self._recent, self.log.append
         try:
             for fact in facts:
-                if fact.id in fresh or fact.id in self._recent:
+                if fact.id in fresh or fact.id in recent:
                     continue
-                self.log.append(fact)
+                append(fact)
                 fresh[fact.id] = fact
-                if self.log.pending_bytes >= PENDING_BYTES:
+                if len(fresh) % LOOK_EVERY == 0 and self.log.pending_bytes >= PENDING_BYTES:
                     await self.log.committed()
             if fresh:
                 await self.log.committed()
@@ -55,7 +57,7 @@ class FactLog:
             raise _later(error) from error
         # Remembered only now: an id whose fact may yet be lost must not turn its repetition away.
         for id_ in fresh:
-            self._recent.add(id_)
+            recent.add(id_)
         return list(fresh.values())
 
 
