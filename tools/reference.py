@@ -26,6 +26,7 @@ from andon.app.kinds import catalogue
 from andon.control.explain import FieldDoc, fields_of, structs_in
 from andon.control.kinds import Kind
 from andon.ledger.row import SCHEMA_VERSION, describe
+from andon.observability.telemetry import mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -55,6 +56,7 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "api.md": api_page(),
         "ledger.md": ledger_page(),
+        "telemetry.md": telemetry_page(),
     }
 
 
@@ -155,6 +157,45 @@ def ledger_page() -> str:
             parts.append(f"| `{column.name}` | {kind} | {column.unit} | {_flat(column.meaning)} |")
         parts[-1] += "\n"
     return "\n".join(parts).rstrip() + "\n"
+
+
+def telemetry_page() -> str:
+    """Every name under which something of the ledger leaves the house."""
+    parts = [
+        NOTE,
+        "# Telemetry: names, units, buckets\n",
+        f"Mapping version {mapping.VERSION}. HTTP: OpenTelemetry semantic conventions {mapping.HTTP_SEMCONV}.",
+        f"Generative AI: {mapping.GENAI_SEMCONV}.",
+        "Stability: `stable` and `development` are the conventions' own words, `andon` is a name of this product.\n",
+        "## Attributes of spans\n",
+        "`server`: the span of the exchange; `attempt`: that of each attempt. In angle brackets: derived.\n",
+        "| attribute | span | from | unit | stability |",
+        "|---|---|---|---|---|",
+    ]
+    for one in mapping.ATTRIBUTES:
+        source = f"`{one.source}`" + (", µs to s" if one.conversion == "us_to_s" else "")
+        parts.append(f"| `{one.name}` | {one.where} | {source} | {one.unit} | {one.stability} |")
+    parts += [
+        "\n## Metrics made from rows\n",
+        "| on /metrics | in OTLP | unit | kind | labels | stability | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for made in mapping.INSTRUMENTS:
+        labels = ", ".join(f"`{label}`" for label in made.labels)
+        parts.append(
+            f"| `{made.family}` | `{made.otel}` | {made.unit} | {made.kind} | {labels} | {made.stability} "
+            f"| {_flat(made.meaning)} |"
+        )
+    parts.append("\n## Buckets\n")
+    parts += [
+        f"- `{made.family}`: {', '.join(f'{bound:g}' for bound in made.bounds)}"
+        for made in mapping.INSTRUMENTS
+        if made.bounds
+    ]
+    parts.append("\n## Labels with another name in OTLP\n")
+    parts += [f"- `{label}`: `{name}`" for label, name in mapping.LABELS.items()]
+    parts.append("- every other label: `andon.` in front of it")
+    return "\n".join(parts) + "\n"
 
 
 def errors_page() -> str:

@@ -91,7 +91,10 @@ class NvmlProbe:
         uuid = _text(ask(nvml.nvmlDeviceGetUUID, handle) or f"index-{index}")
         rates, memory = ask(nvml.nvmlDeviceGetUtilizationRates, handle), self._memory(handle)
         processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
-        uncorrected, corrected = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED
+        uncorrected, corrected = (
+            nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+            nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED,
+        )
         volatile = nvml.NVML_VOLATILE_ECC
         return DeviceReading(
             index=index,

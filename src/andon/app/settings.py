@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aws_region: str = ""  # empty = as boto3 finds it
     aws_endpoint_url: str = ""  # empty = AWS itself
     cloudwatch_group: str = ""  # log group for failed requests and the journal; empty = none
-    cloudwatch_namespace: str = ""  # of metrics, sent as lines of that log group; empty = none
+    cloudwatch_metrics: str = ""  # their namespace there; they travel as lines of that group; empty = none
     xray: bool = False  # send exchanges as X-Ray segments
     tables_url: str = ""  # empty = Delta tables in the home; s3://bucket/prefix on a fleet
     telemetry_content: bool = False  # keep what people wrote, in attributes of spans that are sent in

@@ -210,7 +210,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_cloudwatch_and_xray(tmp_path: Path, aws: str) -> None:
     async def main() -> None:
         settings = Settings(
-            aws_region="us-east-1", aws_endpoint_url=aws, cloudwatch_group="andon", cloudwatch_namespace="Andon",
+            aws_region="us-east-1", aws_endpoint_url=aws, cloudwatch_group="andon", cloudwatch_metrics="Andon",
             xray=True,
         )  # fmt: skip
         async with observing(tmp_path, settings) as (ground, (telemetry, _)):
@@ -246,7 +246,7 @@ def test_cloudwatch_and_xray(tmp_path: Path, aws: str) -> None:
 
 def test_a_backend_that_cannot_be_set_up_costs_only_itself(tmp_path: Path) -> None:
     async def main() -> None:
-        settings = Settings(cloudwatch_namespace="Andon")  # without a log group
+        settings = Settings(cloudwatch_metrics="Andon")  # without a log group
         async with observing(tmp_path, settings) as (_, parts):
             counting: Any = parts[0].metrics[0]
             await wait_for("the end of the log", lambda: counting.is_current)

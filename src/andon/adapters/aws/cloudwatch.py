@@ -61,9 +61,9 @@ class LogStream:
         """Log records, one line of JSON each. Raises `Transient` or `Permanent`."""
         return self.send([Line(record.at_ns // 1_000_000, _json(record)) for record in records])
 
-    def send_measures(self, namespace: str, at_ms: int, measured: Sequence[Measures]) -> Taken:
+    def send_measures(self, space: str, at_ms: int, measured: Sequence[Measures]) -> Taken:
         """Measures in the embedded metric format; counts lines. Raises `Transient` or `Permanent`."""
-        return self.send([Line(at_ms, text) for text in emf.lines(namespace, at_ms, measured)])
+        return self.send([Line(at_ms, text) for text in emf.lines(space, at_ms, measured)])
 
     def send(self, lines: Sequence[Line]) -> Taken:
         """Lines; one that is too large for any batch is rejected."""

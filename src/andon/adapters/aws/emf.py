@@ -18,19 +18,19 @@ DIMENSIONS_MAX: Final = 30
 VALUE_LENGTH_MAX: Final = 1024  # of a dimension's value
 
 
-def lines(namespace: str, at_ms: int, measured: Sequence[Measures]) -> Iterator[str]:
+def lines(space: str, at_ms: int, measured: Sequence[Measures]) -> Iterator[str]:
     """One line for each set of dimensions and each hundred metrics."""
     for one in measured:
         dimensions = {
             name: value[:VALUE_LENGTH_MAX] for name, value in list(one.dimensions.items())[:DIMENSIONS_MAX]
         }
         for start in range(0, len(one.measures), METRICS_MAX):
-            yield _line(namespace, at_ms, dimensions, one.measures[start : start + METRICS_MAX])
+            yield _line(space, at_ms, dimensions, one.measures[start : start + METRICS_MAX])
 
 
-def _line(namespace: str, at_ms: int, dimensions: dict[str, str], measures: Sequence[Measure]) -> str:
+def _line(space: str, at_ms: int, dimensions: dict[str, str], measures: Sequence[Measure]) -> str:
     directive = {
-        "Namespace": namespace,
+        "Namespace": space,
         "Dimensions": [list(dimensions)],
         "Metrics": [{"Name": measure.name, "Unit": measure.unit} for measure in measures],
     }

@@ -149,13 +149,11 @@ def _cloudwatch(ground: ObserverGround, sources: Sequence[MetricSource], runner:
 
     A crash between sending and writing sends that minute twice: CloudWatch has no way to be told the same once.
     """
-    namespace = ground.settings.cloudwatch_namespace
-    if not namespace:
+    space = ground.settings.cloudwatch_metrics
+    if not space:
         return None
     if not ground.settings.cloudwatch_group:
-        raise ValueError(
-            "cloudwatch_namespace needs cloudwatch_group: metrics travel as lines of a log group"
-        )
+        raise ValueError("cloudwatch_metrics needs cloudwatch_group: metrics travel as lines of a log group")
     stream = log_stream(ground, "metrics")
     disk = FileDisk(ground.home.observer / FOLDER)
 
@@ -169,7 +167,7 @@ def _cloudwatch(ground: ObserverGround, sources: Sequence[MetricSource], runner:
         before = _read_totals(disk)
         measured = added(before, now)
         if measured:
-            stream.send_measures(namespace, at_ms, measured)
+            stream.send_measures(space, at_ms, measured)
             disk.replace(TOTALS, msgspec.json.encode(now))
 
     return push, stream.close, CLOUDWATCH_PERIOD_S

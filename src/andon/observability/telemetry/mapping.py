@@ -13,7 +13,9 @@ import msgspec
 
 VERSION: Final = 1
 HTTP_SEMCONV: Final = "1.44.0"
-GENAI_SEMCONV: Final = "semantic-conventions-genai 4a39b6ef, as in opentelemetry-semantic-conventions 0.66b2"
+GENAI_SEMCONV: Final = (
+    "1.44.0 (in development), as the package opentelemetry-semantic-conventions 0.66b2 has it"
+)
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 Stability = Literal["stable", "development", "andon"]
