@@ -51,6 +51,10 @@ class Histogram:
         """Buckets that are not empty, with their counts; in no order."""
         return self._counts.items() if self._packed is None else zip(*self._packed, strict=True)
 
+    def arrays(self) -> tuple[array[int], array[int]]:
+        """The same as two arrays, buckets and counts, for who adds up many at once."""
+        return self._packed or (array("H", self._counts), array("Q", self._counts.values()))
+
     def pack(self) -> None:
         """Keep it small from here on; it opens again by itself when something is added."""
         if self._packed is None and all(count <= _COUNT_MAX for count in self._counts.values()):

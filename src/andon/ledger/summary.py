@@ -111,7 +111,13 @@ class Tally:
         return found
 
     def merge(self, other: Tally) -> None:
-        """Add another's counts."""
+        """Add another's counts and latencies."""
+        self.merge_counts(other)
+        for measure, histogram in other.histograms.items():
+            self.histogram(measure).merge(histogram)
+
+    def merge_counts(self, other: Tally) -> None:
+        """Add another's counts without its latencies."""
         self.requests += other.requests
         self.attempts += other.attempts
         self.errors += other.errors
@@ -121,8 +127,6 @@ class Tally:
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.cost_micros += other.cost_micros
-        for measure, histogram in other.histograms.items():
-            self.histogram(measure).merge(histogram)
 
     def pack(self) -> None:
         """Keep it small from here on."""

@@ -18,7 +18,7 @@ from andon.ledger.facts.model import Fact
 from andon.ledger.reader import Entry
 from andon.ledger.row import Outcome
 from andon.ledger.summary import OTHER, SHADOW, SUBJECTS_MAX, Reading, Subject, Tally, subject_of
-from andon.observability.windows.batches import tally_of
+from andon.observability.windows.batches import sum_of, tally_of
 from andon.observability.windows.levels import make_levels, slots_of, span_of
 
 SECONDS_MAX = 24 * 3600
@@ -65,25 +65,26 @@ class Windows:
 
     def window(self, endpoint: str, release: str = "", seconds: float = 60.0, arm: str = "") -> Reading:
         """One subject's reading. An empty `release` or `arm` means all together; shadows count only when named."""
-        total = Tally()
         now_ns = self._clock.now_ns()
         since, until, finest = span_of(self._levels, seconds, now_ns)
-        for slot in slots_of(self._levels, finest, since, now_ns):
-            for subject, tally in slot.items():
-                if _matches(subject, endpoint, release, arm):
-                    total.merge(tally)
-        return total.reading((endpoint, release, arm), since, until)
+        tallies = [
+            tally
+            for slot in slots_of(self._levels, finest, since, now_ns)
+            for subject, tally in slot.items()
+            if _matches(subject, endpoint, release, arm)
+        ]
+        return sum_of(tallies).reading((endpoint, release, arm), since, until)
 
     def readings(self, seconds: float = 60.0, *, endpoint: str = "", release: str = "") -> list[Reading]:
         """Everything that had traffic, by endpoint, release and arm; empty filters let all pass."""
-        totals: dict[Subject, Tally] = {}
+        found: dict[Subject, list[Tally]] = {}
         now_ns = self._clock.now_ns()
         since, until, finest = span_of(self._levels, seconds, now_ns)
         for slot in slots_of(self._levels, finest, since, now_ns):
             for subject, tally in slot.items():
                 if endpoint in ("", subject[0]) and release in ("", subject[1]):
-                    totals.setdefault(subject, Tally()).merge(tally)
-        return [totals[subject].reading(subject, since, until) for subject in sorted(totals)]
+                    found.setdefault(subject, []).append(tally)
+        return [sum_of(found[subject]).reading(subject, since, until) for subject in sorted(found)]
 
     def _count(self, rows: Sequence[object]) -> None:
         now_ns = self._clock.now_ns()
