@@ -118,7 +118,7 @@ def _rows(one: dict[str, Any]) -> list[list[str]]:
     if one["impact"] is not None:
         impact = f"{one['impact']:+.4f} ± {one['impact_noise']:.4f}"
     readings = [
-        [reading["statistic"], _figure(reading["value"]), _figure(reading["floor"]), cell(reading["p"])]
+        [reading["statistic"], _figure(reading["value"]), _figure(reading["floor"]), _chance(reading["p"])]
         for reading in one["readings"]
         if reading["value"] or reading["statistic"] not in ("missing", "unseen")
     ] or [["-", "-", "-", "-"]]
@@ -128,6 +128,12 @@ def _rows(one: dict[str, Any]) -> list[list[str]]:
 
 def _figure(value: float) -> str:
     return f"{value:.4f}"
+
+
+def _chance(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return f"{p:.2g}" if p >= 1e-99 else "<1e-99"
 
 
 def baseline(

@@ -35,14 +35,14 @@ class DriftVerbs:
     async def list(self, call: Call) -> DriftPage:
         """Every monitor."""
         records = await self._store.transact(lambda unit: unit.list(MONITOR))
-        return DriftPage(items=tuple(_view(record) for record in records))
+        return DriftPage(items=tuple(self._view(record) for record in records))
 
     async def show(self, call: Call) -> DriftDetail:
         """One monitor; raises `Refused` where there is none."""
         record = await self._record(call.path.name)
         latest = await self._watch.latest(record.name)
         return DriftDetail(
-            monitor=_view(record),
+            monitor=self._view(record),
             report=latest.report if latest else None,
             report_until_ns=latest.until_ns if latest else 0,
         )
@@ -76,22 +76,23 @@ class DriftVerbs:
             )
         return record
 
-
-def _view(record: Record) -> DriftView:
-    status = status_of(record)
-    return DriftView(
-        name=record.name,
-        endpoint=record.spec["endpoint"],
-        period=record.spec.get("period", DriftMonitorSpec(endpoint="").period),
-        state=status.state,
-        message=status.message,
-        until_ns=status.until_ns,
-        rows=status.rows,
-        drifted=status.drifted,
-        paging=status.paging,
-        since_ns=status.since_ns,
-        baseline=status.baseline,
-    )
+    def _view(self, record: Record) -> DriftView:
+        status = status_of(record)
+        baseline = self._watch.origins.get(record.name, status.baseline)
+        waits = status.state == "no baseline" and bool(baseline)
+        return DriftView(
+            name=record.name,
+            endpoint=record.spec["endpoint"],
+            period=record.spec.get("period", DriftMonitorSpec(endpoint="").period),
+            state="waiting" if waits else status.state,
+            message="" if waits else status.message,
+            until_ns=status.until_ns,
+            rows=status.rows,
+            drifted=status.drifted,
+            paging=status.paging,
+            since_ns=status.since_ns,
+            baseline=baseline,
+        )
 
 
 def _made(record: Record, profile: Profile) -> BaselineView:

@@ -51,6 +51,7 @@ class DriftWatch:
         self._profiles = ProfileFolder(folder)
         self._one = asyncio.Lock()  # a comparison may take half of a gigabyte; two would take one
         self.looks: dict[str, Looked] = {}  # the latest with a report, by monitor
+        self.origins: dict[str, str] = {}  # baselines that were set since the last look
         self.since: dict[str, int] = {}  # since when a monitor is in drift; told by the controller
 
     def due(self, spec: DriftMonitorSpec, until_ns: int) -> Window | None:
@@ -119,12 +120,14 @@ class DriftWatch:
         self._profiles.save(name, profile)
         if release:
             self._profiles.save(f"{name}~{release}", profile)
+        self.origins[name] = origin
         return profile
 
     async def adopt(self, name: str, data: bytes) -> Profile:
         """Take a profile that was made elsewhere. Raises `Refused` if it is none."""
         profile = decode(data)
         await self._runner.run(lambda: self._profiles.save(name, profile))
+        self.origins[name] = profile.origin
         return profile
 
     def _keep(self, name: str, found: Looked) -> None:
