@@ -1,3 +1,5 @@
+"""CloudWatch and X-Ray: the limits of each, and what arrives at an imitation of AWS."""
+
 from __future__ import annotations
 
 import json

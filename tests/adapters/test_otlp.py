@@ -1,3 +1,5 @@
+"""OTLP out: what a collector that knows only the protocol makes of it, and what its answers mean here."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,6 +1,9 @@
+"""Followers and counters: nothing lost, nothing twice, whatever dies; skipped only beyond the declared lag."""
+
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from andon.kernel.telemetry import Taken
 from andon.ledger.disk import FileDisk
 from andon.ledger.folder import open_log
 from andon.ledger.row import Intent, Outcome
+from andon.ledger.thread import WorkThread
 from andon.observability.families import Sample
 from andon.observability.telemetry.counting import Counting
 from andon.observability.telemetry.following import Follower, Item, Position, Terms
@@ -255,5 +259,34 @@ def test_counters_are_a_function_of_the_log_however_often_the_process_dies(tmp_p
             assert counted(fourth) == 140
             assert isinstance(outcome(1), Outcome)
             assert asked >= 4
+
+    asyncio.run(main())
+
+
+def test_a_batch_under_way_at_the_end_is_not_sent_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        gate = threading.Event()
+        backend = Backend()
+
+        def slow(batch: Sequence[int]) -> Taken:
+            gate.wait(10)
+            return backend.send(batch)
+
+        thread = WorkThread("test")
+        first = Follower(
+            Numbers(4), slow, FileDisk(tmp_path), SystemClock(), thread, Terms(name="test", lag_s=1e9)
+        )
+        task = asyncio.ensure_future(first.run())
+        while first._under_way is None:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(task, return_exceptions=True)
+        thread.close()
+        assert backend.taken == [1, 2, 3, 4]
+        second = follower(tmp_path, backend, Clock(), count=6)
+        await stop_when(asyncio.ensure_future(second.run()), lambda: len(backend.taken) >= 6)
+        assert backend.taken == [1, 2, 3, 4, 5, 6]
 
     asyncio.run(main())

@@ -1,3 +1,5 @@
+"""Metrics made from rows: counting units, buckets, bounds on series, and the text that is told."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Spans and records made from rows: one tree per exchange, with the names of the conventions."""
+
 from __future__ import annotations
 
 import msgspec

@@ -7,6 +7,7 @@ good is counted and left behind. The position is written after the batch was tak
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from andon.observability.families import Family, Sample
 PERIOD_S: Final = 0.5  # between two looks at the end of the log
 BACKOFF_S: Final = (0.5, 30.0)  # first and longest pause after a failure
 BATCH: Final = 1024  # items read at a time
+FINISH_S: Final = 1.0  # what a batch under way is given when the process ends
 WRITE_S: Final = 2.0  # between two writings of a position: the disk is shared with the log of the gateway
 
 T = TypeVar("T")
@@ -85,6 +87,9 @@ class Follower(Generic[T]):
         self._terms = terms
         self._path = f"{terms.name}.json"
         self._failures = 0  # in a row
+        self._under_way: asyncio.Future[Taken] | None = None
+        self._batch: Sequence[Item] = ()  # what is being sent, with what grew too old for it
+        self._stale = 0
         self.retries = 0
         self.lag_s = 0.0
         self.position = Position(position=terms.begin)
@@ -102,6 +107,7 @@ class Follower(Generic[T]):
                     await self._write(WRITE_S)
                     await self._clock.sleep(PERIOD_S)
         finally:
+            await self._finish()
             self._save(self.position)
 
     async def turn(self) -> bool:
@@ -112,17 +118,21 @@ class Follower(Generic[T]):
             return False
         while True:
             fresh = self._fresh(items)
+            self._batch, self._stale = items, len(items) - len(fresh)
             taken = await self._attempt(fresh) if fresh else Taken(0)
             if taken is not None:
-                await self._advance(items, len(items) - len(fresh), taken)
+                self._move(items, taken)
+                await self._write(WRITE_S)
                 return True
             await self._clock.sleep(self._pause_s())
 
     async def _attempt(self, items: Sequence[Item]) -> Taken | None:
         """What became of the batch; None if it must be sent again."""
         content = [item.content for item in items]
+        sending = asyncio.ensure_future(self._runner.run(lambda: self._send(content)))
+        self._under_way = sending
         try:
-            taken = await self._runner.run(lambda: self._send(content))
+            taken = await asyncio.shield(sending)
         except Transient as error:
             self._note(error, "telemetry_delayed")
             self.retries += 1
@@ -137,13 +147,24 @@ class Follower(Generic[T]):
         self._failures = 0
         return taken
 
+    async def _finish(self) -> None:
+        """Let a batch that is under way when the process ends arrive, so that the next one does not send it again."""
+        sending, items = self._under_way, self._batch
+        if sending is None or not items:
+            return
+        await asyncio.wait([sending], timeout=FINISH_S)
+        if sending.done() and not sending.cancelled() and sending.exception() is None:
+            self._move(items, sending.result())
+
     def _fresh(self, items: Sequence[Item]) -> Sequence[Item]:
         now_ns = self._clock.now_ns()
         self.lag_s = max(0.0, (now_ns - items[0].at_ns) / 1e9)
         oldest_ns = now_ns - int(self._terms.lag_s * 1e9)
         return [item for item in items if item.at_ns >= oldest_ns]
 
-    async def _advance(self, items: Sequence[Item], skipped: int, taken: Taken) -> None:
+    def _move(self, items: Sequence[Item], taken: Taken) -> None:
+        """Past a batch that was taken, refused or skipped."""
+        self._under_way = None
         if taken.reason:
             _logger.warning(
                 "telemetry_rejected", exporter=self._terms.name, count=taken.rejected, reason=taken.reason
@@ -153,10 +174,9 @@ class Follower(Generic[T]):
             position=items[-1].position,
             sent=old.sent + taken.sent,
             rejected=old.rejected + taken.rejected,
-            skipped=old.skipped + skipped,
+            skipped=old.skipped + self._stale,
             missing=self._missing_before + self._source.missing,
         )
-        await self._write(WRITE_S)
 
     async def _write(self, period_s: float) -> None:
         """Write the position down, not more often than every `period_s`; what lies between is sent again by whoever
