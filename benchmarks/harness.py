@@ -235,6 +235,10 @@ def conclude(figures: Mapping[str, float | int | None]) -> None:
     """The last line: one JSON object with exactly the keys of the proof."""
     print(
         json.dumps(
-            {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+            {
+                # A small figure keeps its three leading digits: 1e-9 is not nothing.
+                key: round(value, 4) if isinstance(value, float) and abs(value) >= 0.01 else value
+                for key, value in figures.items()
+            }
         )
     )
