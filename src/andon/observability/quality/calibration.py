@@ -6,6 +6,7 @@ and outcomes of the reference.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ def calibration_error(scores: Floats, outcomes: Floats, bins: int = BINS) -> flo
     order = np.argsort(scores, kind="stable")
     edges = np.linspace(0, len(order), max(1, min(bins, len(order) // 2)) + 1).astype(int)
     error = 0.0
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in itertools.pairwise(edges):
         part = order[left:right]
         error += len(part) / len(order) * abs(float(scores[part].mean()) - float(outcomes[part].mean()))
     return error

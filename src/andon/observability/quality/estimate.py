@@ -74,7 +74,7 @@ def expect_roc_auc(scores: Floats, probabilities: Floats) -> float:
 
 
 def expect_average_precision(scores: Floats, probabilities: Floats) -> float:
-    """The expected average precision: precision at each threshold, weighted by the gain in recall; nan of no positive."""
+    """The expected average precision: precision at each threshold by the gain in recall; nan of no positive."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0.0, True))
     true = np.cumsum(probabilities[order])[last]
