@@ -51,6 +51,7 @@ def observer_routes() -> Sequence[Route]:
             *queries_routes(Absent()),
             *facts_routes(Absent()),
             *otlp_routes(Absent()),
+            *objectives_routes(Absent()),
             *engagement_routes(Absent()),
             *objectives_routes(Absent()),
             *drift_routes(Absent()),
