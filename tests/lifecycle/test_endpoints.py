@@ -13,11 +13,18 @@ from andon.kernel.clock import SystemClock
 from andon.kernel.deployments import DEPLOYMENT, DeploymentStatus
 from andon.kernel.errors import Conflict
 from andon.kernel.reports import Cut, GateReading, Progress
-from andon.kernel.snapshot import EndpointEntry, Signature, TargetEntry
-from andon.lifecycle.endpoints.compilation import compile_endpoint
+from andon.kernel.snapshot import (
+    BodiesEntry,
+    EndpointEntry,
+    PredictionEntry,
+    RecordingEntry,
+    Signature,
+    TargetEntry,
+)
+from andon.lifecycle.endpoints.compilation import compile_endpoint, compile_recording
 from andon.lifecycle.endpoints.controller import EndpointController
 from andon.lifecycle.endpoints.invariants import broken, broken_history
-from andon.lifecycle.endpoints.model import EndpointSpec, EndpointStatus
+from andon.lifecycle.endpoints.model import EndpointSpec, EndpointStatus, RecordingSpec
 from andon.lifecycle.endpoints.repository import latest_course, load_facts
 from andon.lifecycle.kinds import check_endpoint
 from andon.lifecycle.rollouts.model import Course
@@ -342,13 +349,39 @@ def test_verbs_that_do_not_apply_are_conflicts(play: Play) -> None:
             "spec.strategy.gates[0].margin",
         ),
         ({"fallbacks": ["nobody"]}, "spec.fallbacks[0]"),
+        ({"recording": {"bodies": {"maxBytes": "much"}}}, "spec.recording.bodies.maxBytes"),
+        ({"recording": {"bodies": {"maxBytes": "9Mi"}}}, "spec.recording.bodies.maxBytes"),
+        ({"recording": {"prediction": {"output": "q"}}}, "spec.recording.prediction.output"),
+        (
+            {"recording": {"prediction": {"output": "p", "classes": ["a", "b"], "index": 2}}},
+            "spec.recording.prediction.index",
+        ),
+        (
+            {"recording": {"prediction": {"output": "p", "classes": ["a", "a"]}}},
+            "spec.recording.prediction.classes",
+        ),
+        ({"protocol": "openai", "recording": {"prediction": {"output": "p"}}}, "spec.recording.prediction"),
     ],
 )
 def test_what_cannot_be_enforced_is_refused_at_its_path(body: dict[str, object], path: str) -> None:
     whole = {"release": {"model": "credit", "version": "1"}, **body}
     record = Record(kind="Endpoint", name="credit", spec=whole)
-    version = Record(kind="ModelVersion", name="credit-1", spec={})
+    version = Record(kind="ModelVersion", name="credit-1", spec={"signature": {"outputs": [{"name": "p"}]}})
     world = {("Endpoint", "credit"): record, ("ModelVersion", "credit-1"): version}
     assert [
         problem.path for problem in check_endpoint(msgspec.convert(whole, EndpointSpec), record, world)
     ] == [path]
+
+
+def test_what_is_recorded_is_compiled_and_nothing_leaves_nothing() -> None:
+    def compiled(**recording: object) -> RecordingEntry | None:
+        return compile_recording(msgspec.convert(recording, RecordingSpec))
+
+    assert compiled() is None
+    assert compiled(bodies={"inputs": True, "share": 0}) is None
+    assert compiled(bodies={"outputs": True, "maxBytes": "1Ki"}) == RecordingEntry(
+        bodies=BodiesEntry(outputs=True, bytes_max=1024)
+    )
+    assert compiled(prediction={"output": "p", "index": 0}) == RecordingEntry(
+        prediction=PredictionEntry(output="p", index=0)
+    )
