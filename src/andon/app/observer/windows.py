@@ -20,6 +20,8 @@ from andon.observability.windows.backfill import Backfill
 from andon.observability.windows.service import Windows
 from andon.web.routes import Call
 
+FULL_WEIGHT = 10_000  # of the snapshot: basis points
+
 
 class WindowVerbs:
     """What stands behind the routes."""
@@ -57,7 +59,8 @@ def with_gateway(page: views.TopPage, snapshot: dict[str, Any]) -> views.TopPage
     for row in page.items:
         release = endpoints.get(row.endpoint, {}).get(row.release)
         if release is not None and release.get("arm") == row.arm:
-            row = msgspec.structs.replace(row, in_flight=release.get("in_flight"), weight=release["weight"])
+            weight = release["weight"] / FULL_WEIGHT
+            row = msgspec.structs.replace(row, in_flight=release["in_flight"], weight=weight)
         rows.append(row)
     return msgspec.structs.replace(page, items=tuple(rows))
 
