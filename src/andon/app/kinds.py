@@ -9,7 +9,6 @@ from andon.control.catalogue import Catalogue
 from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
 from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
-from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.security.identity.model import API_KEY, TEAM
 from andon.security.limits.model import LIMIT
 from andon.serving.deployments.model import DEPLOYMENT_KIND

@@ -53,7 +53,6 @@ def observer_routes() -> Sequence[Route]:
             *otlp_routes(Absent()),
             *objectives_routes(Absent()),
             *engagement_routes(Absent()),
-            *objectives_routes(Absent()),
             *drift_routes(Absent()),
             *sealing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
