@@ -38,7 +38,8 @@ from benchmarks.crash import SEED, Tally, client, wait_for_port
 from benchmarks.factory import ENDPOINT
 from benchmarks.harness import LOAD_CORE, QUICK, ROOT, free_port, running
 
-KILLS_EACH = 4 if QUICK else 20
+KILLS_EACH = 4 if QUICK else 15
+START_S_MAX = 120.0  # three processes start at once, again and again, on whatever cores there are
 SECONDS_MAX = 28.0 if QUICK else 600.0  # of killing; what was reached by then counts
 CLIENTS = 4
 LABELS_EACH = 20
@@ -148,7 +149,7 @@ async def die_again_and_again(site: Site, name: str, deaths: Deaths, chance: ran
     """Start, live, die; at the end a life without a death."""
     while True:
         process = site.start(name)
-        await wait_for_port(process, site.ports[name])
+        await wait_for_port(process, site.ports[name], START_S_MAX)
         if not deaths.go_on(name):
             return
         await asyncio.sleep(chance.uniform(*LIFE_S[name]))
@@ -278,7 +279,7 @@ def judge(acknowledged: set[str], found: collections.Counter[str]) -> tuple[int,
 def seal_the_rest(site: Site, home: Home) -> int:
     """One quiet life of the observer, until the tables have what is closed; rows in them then."""
     process = site.start("observer")
-    asyncio.run(wait_for_port(process, site.ports["observer"]))
+    asyncio.run(wait_for_port(process, site.ports["observer"], START_S_MAX))
     tables, source = Tables(str(home.tables)), read_source(home.ledger)
     position, deadline = -1, time.perf_counter() + (8 if QUICK else 60)
     try:

@@ -17,7 +17,7 @@ from andon.ledger.disk import FileDisk
 from andon.ledger.recovery import read_seal, segments_of
 from andon.ledger.row import SCHEMA_VERSION
 from andon.ledger.scan import Damage, Frame, Hole, read_header, scan
-from andon.ledger.tables.schema import BODIES, Origin, Spoiled, Transposer
+from andon.ledger.tables.schema import BODIES, Origin, Spoiled, Transposer, uncollected
 from andon.ledger.tables.sources import position_key, segment_key
 
 _COMPANIONS = (segment.SEAL_SUFFIX, segment.TORN_SUFFIX)
@@ -80,7 +80,8 @@ def read_segment(log: LogFolder, closed: Closed, after: int) -> Content:
     """Rows beyond position `after`, table by table. A segment that is gone holds nothing; raises OSError."""
     reading = _Reading(log, closed, after)
     try:
-        return reading.read()
+        with uncollected():
+            return reading.read()
     except FileNotFoundError:
         damage = Damage(
             segment=closed.name, offset=0, size_bytes=0, rows=0, reason="the segment was removed unsealed"
