@@ -17,6 +17,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -200,6 +202,7 @@ class Factory:
 
     def __init__(self, root: Path, provider: int, collector: str) -> None:
         self.root = root
+        self.killed = 0
         self.port, self.admin_port, self.control_port, self.observer_port = (free_port() for _ in range(4))
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("ANDON_", "OTEL_"))},
@@ -237,6 +240,14 @@ class Factory:
         """End it."""
         with contextlib.suppress(SystemExit):  # what could not be started cannot be stopped
             self.andon("down")
+
+    def kill_observer(self) -> None:
+        """Kill -9; the supervisor starts another."""
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "andon.app.observer.process" in words and any(str(self.root) in word for word in words):
+                process.kill()
+                self.killed += 1
 
     def _serves(self) -> bool:
         snapshot = _get(f"http://127.0.0.1:{self.admin_port}/debug/snapshot")
@@ -353,17 +364,22 @@ class Audit:
     tally: Tally
     requests: int  # distinct ids of rows
     traces: int  # distinct ids of root spans
+    killed: int  # observers that were struck down
 
 
-def audit(root: Path, seconds: float, clients: int) -> Audit:
-    """Run a factory in `root` under load, then count four times."""
+def audit(root: Path, seconds: float, clients: int, *, kill: bool = False) -> Audit:
+    """Run a factory in `root` under load, then count four times. `kill` strikes the observer down half-way."""
     with collecting() as collector, providing() as provider:
         factory = Factory(root, provider, collector.url)
         try:
             key = factory.start()
             before = factory.requests_total() or 0
             rows_before, spans_before = sum(factory.rows().values()), len(collector.roots())
+            strike = threading.Timer(seconds / 2, factory.kill_observer)
+            if kill:
+                strike.start()
             tally = asyncio.run(load(factory.port, key, seconds, clients, collector))
+            strike.cancel()
 
             def settled() -> bool:
                 rows = sum(factory.rows().values()) - rows_before
@@ -385,6 +401,7 @@ def audit(root: Path, seconds: float, clients: int) -> Audit:
                 tally=tally,
                 requests=len(rows) - rows_before,
                 traces=len({span.span_id for span in roots}) - spans_before,
+                killed=factory.killed,
             )
         finally:
             factory.stop()
