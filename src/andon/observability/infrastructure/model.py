@@ -1,4 +1,7 @@
-"""What is measured: one host, the factory's processes on it, its logs, its devices. Frozen; units last in the name."""
+"""What is measured: one host, the factory's processes on it, its logs, its devices.
+
+Frozen; the unit is the last part of a name. What nobody could tell is null, never zero.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,8 @@
-"""The live windows, for alerts, objectives, `andon top` and the API. The port, in full:
+"""The live windows, for alerts, objectives, `andon top` and the API: `Windows.window` and `Windows.readings`.
 
-    windows.window(endpoint, release="", seconds=60.0, arm="") -> Reading      one subject, zeros where nothing was
-    windows.readings(seconds=60.0, endpoint="", release="") -> list[Reading]   one per (endpoint, release, arm), sorted
-    windows.complete_since_ns                                                  earlier than this, rows may be missing
-
-`seconds` goes up to `SECONDS_MAX` (24 h). A reading covers at least that long: whole slots of 10 s up to an hour, of a
-minute up to six hours, of five minutes beyond; `since_ns` and `until_ns` say exactly what, and rates are of that span.
-A row counts at the time it happened, however late it comes. Everything is memory only and belongs to the event loop.
+A reading covers at least the seconds asked for (up to 24 h): whole slots of 10 s up to an hour, of a minute up to six
+hours, of five minutes beyond; `since_ns` and `until_ns` say exactly what, and rates are of that span. A row counts at
+the time it happened, however late it comes. Everything is memory only and belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +22,12 @@ AHEAD_NS = 60 * 10**9  # a row from further in the future tells of a wrong clock
 
 
 class Windows:
-    """The figures of the last 24 hours. A `feed.Consumer`."""
+    """The figures of the last 24 hours. A `feed.Consumer`. The port of those who read it:
+
+    window(endpoint, release="", seconds=60.0, arm="") -> Reading      one subject, zeros where nothing was
+    readings(seconds=60.0, *, endpoint="", release="") -> list[Reading]   one per (endpoint, release, arm), sorted
+    complete_since_ns                                                  earlier than this, rows may be missing
+    """
 
     name = "windows"
 
