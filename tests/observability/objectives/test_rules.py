@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -72,88 +71,62 @@ def test_promtool_accepts_the_rules(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# A request a second, two of a hundred bad: a burn rate of 20 against a budget of 0.1 %. Then a slice that keeps its
+# promise of 90 %, and one that does not.
+SERIES = [
+    {"series": f"andon_objective_{name}_total{{{labels}}}", "values": f"0+{step}x400"}
+    for labels, events, bad in (
+        ('objective="answers"', 6000, 120),
+        ('objective="fast",release="a@1",team="x"', 600, 6),
+        ('objective="fast",release="a@2",team="x"', 600, 570),
+    )
+    for name, step in (("events", events), ("bad", bad))
+]
+IDENTITY = 'sloth_id="credit-answers", sloth_service="credit", sloth_slo="answers"'
+FAST = 'sloth_id="chat-fast", sloth_service="chat", sloth_slo="fast", sloth_window="1h"'
+EXPECTED: list[tuple[str, list[tuple[str, float]]]] = [
+    (
+        'slo:sli_error:ratio_rate1h{sloth_slo="answers"}',
+        [(f'slo:sli_error:ratio_rate1h{{{IDENTITY}, sloth_window="1h"}}', 0.02)],
+    ),
+    (
+        'round(slo:current_burn_rate:ratio{sloth_slo="answers"}, 0.001)',
+        [(f'{{{IDENTITY}, sloth_window="5m"}}', 20)],
+    ),
+    (
+        'round(slo:period_error_budget_remaining:ratio{sloth_slo="answers"}, 0.001)',
+        [(f'{{{IDENTITY}, sloth_window="30d"}}', -19)],
+    ),
+    (
+        'slo:sli_error:ratio_rate1h{sloth_slo="fast", release="a@1"}',
+        [(f'slo:sli_error:ratio_rate1h{{{FAST}, release="a@1", team="x"}}', 0.01)],
+    ),
+    (
+        'count(ALERTS{objective="fast", alertstate="firing"}) by (release, sloth_severity)',
+        [
+            ('{release="a@2", sloth_severity="page"}', 1),
+            ('{release="a@2", sloth_severity="ticket"}', 1),
+        ],
+    ),
+    ('count(ALERTS{objective="answers", sloth_severity="page", alertstate="firing"})', [("{}", 1)]),
+]
+
+
 @needs_promtool
 def test_promtool_evaluates_them_as_the_workbook_says(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules_of(OBJECTIVES, "1.0")))
-    good = {"objective": "answers"}
-    series = [
-        # A request a second, two of a hundred bad: a burn rate of 20 against a budget of 0.1 %.
-        {"series": 'andon_objective_events_total{objective="answers"}', "values": "0+6000x400"},
-        {"series": 'andon_objective_bad_total{objective="answers"}', "values": "0+120x400"},
-        # A slice that keeps its promise, and one that does not.
+    asked = [
         {
-            "series": 'andon_objective_events_total{objective="fast",release="a@1",team="x"}',
-            "values": "0+600x400",
-        },
-        {"series": 'andon_objective_bad_total{objective="fast",release="a@1",team="x"}', "values": "0+6x400"},
-        {
-            "series": 'andon_objective_events_total{objective="fast",release="a@2",team="x"}',
-            "values": "0+600x400",
-        },
-        {
-            "series": 'andon_objective_bad_total{objective="fast",release="a@2",team="x"}',
-            "values": "0+570x400",
-        },
+            "expr": expression,
+            "eval_time": "6h",
+            "exp_samples": [{"labels": labels, "value": value} for labels, value in samples],
+        }
+        for expression, samples in EXPECTED
     ]
-    identity = '{sloth_id="credit-answers", sloth_service="credit", sloth_slo="answers"'
-    paged: dict[str, Any] = {"exp_labels": {**good, "sloth_severity": "page"}}
-    del paged["exp_labels"]["objective"]
     tests = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": series,
-                "promql_expr_test": [
-                    {
-                        "expr": f'slo:sli_error:ratio_rate1h{identity}, sloth_window="1h"}}',
-                        "eval_time": "6h",
-                        "exp_samples": [
-                            {
-                                "labels": f'slo:sli_error:ratio_rate1h{identity}, sloth_window="1h"}}',
-                                "value": 0.02,
-                            }
-                        ],
-                    },
-                    {
-                        "expr": "round(slo:current_burn_rate:ratio{sloth_slo='answers'}, 0.001)",
-                        "eval_time": "6h",
-                        "exp_samples": [{"labels": f'{identity}, sloth_window="5m"}}', "value": 20}],
-                    },
-                    {
-                        "expr": "round(slo:period_error_budget_remaining:ratio{sloth_slo='answers'}, 0.001)",
-                        "eval_time": "6h",
-                        "exp_samples": [{"labels": f'{identity}, sloth_window="30d"}}', "value": -19}],
-                    },
-                    {
-                        "expr": "slo:sli_error:ratio_rate1h{sloth_slo='fast',release='a@1'}",
-                        "eval_time": "6h",
-                        "exp_samples": [
-                            {
-                                "labels": 'slo:sli_error:ratio_rate1h{sloth_id="chat-fast", sloth_service="chat", '
-                                'sloth_slo="fast", sloth_window="1h", release="a@1", team="x"}',
-                                "value": 0.01,
-                            }
-                        ],
-                    },
-                    {
-                        "expr": "count(ALERTS{alertname='AndonObjectiveBurns',objective='fast',alertstate='firing'}) "
-                        "by (release, sloth_severity)",
-                        "eval_time": "6h",
-                        "exp_samples": [
-                            {"labels": '{release="a@2", sloth_severity="page"}', "value": 1},
-                            {"labels": '{release="a@2", sloth_severity="ticket"}', "value": 1},
-                        ],
-                    },
-                    {
-                        "expr": "count(ALERTS{objective='answers',sloth_severity='page',alertstate='firing'})",
-                        "eval_time": "6h",
-                        "exp_samples": [{"labels": "{}", "value": 1}],
-                    },
-                ],
-            }
-        ],
+        "tests": [{"interval": "1m", "input_series": SERIES, "promql_expr_test": asked}],
     }
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests))
     done = promtool(tmp_path, "test", "rules", "tests.yaml")

@@ -73,11 +73,21 @@ class LiveObjective:
         self.verdicts = Verdicts() if self.counting.quality else None
         self.read_ns = 0  # when it was last read by query
 
-    def add_row(self, row: Outcome) -> None:
-        """Count a final outcome."""
+    def add_rows(self, rows: Sequence[Outcome]) -> None:
+        """Count final outcomes; those of one slice and slot together, because rings cost more than tests."""
         compiled = self.compiled
-        if compiled.is_event(row):
-            self.tally.add(compiled.slice_of(row), row.at_ns, 1, int(compiled.is_bad(row)))
+        is_event, is_bad, slice_of = compiled.is_event, compiled.is_bad, compiled.slice_of
+        counts: dict[tuple[Slice, int], list[int]] = {}
+        for row in rows:
+            if is_event(row):
+                place = (slice_of(row), row.at_ns // FINE_NS)
+                counted = counts.get(place)
+                if counted is None:
+                    counted = counts[place] = [0, 0]
+                counted[0] += 1
+                counted[1] += is_bad(row)
+        for (key, slot), (total, bad) in counts.items():
+            self.tally.add(key, slot * FINE_NS, total, bad)
 
     def add_fact(self, row: Outcome, fact: Label | Feedback | Evaluation, again: bool = False) -> None:
         """Count, or count anew, a request that a fact is about."""
@@ -193,8 +203,7 @@ class LiveObjectives:
             if objective.verdicts is not None:
                 judging = True
                 continue
-            for row in rows:
-                objective.add_row(row)
+            objective.add_rows(rows)
         if judging:
             for row in rows:
                 self._remember(row)

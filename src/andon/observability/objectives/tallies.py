@@ -172,7 +172,7 @@ class Tally:
         """Count new events, or take them back with negative numbers."""
         tally = self.slice(key)
         if not tally.add(at_ns, total, bad):
-            self.misplaced += 1
+            self.misplaced += abs(total)
         if total > 0:
             tally.events_total += total
             tally.bad_total += bad
