@@ -35,7 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     otlp_endpoint: str = ""  # base address of an OTLP/HTTP backend; empty = OTEL_EXPORTER_OTLP_ENDPOINT
     otlp_headers: str = ""  # name=value,other=value; empty = OTEL_EXPORTER_OTLP_HEADERS
     trace_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # of traces sent; troubled ones always are
-    telemetry_lag_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0  # what is older is skipped and counted
+    telemetry_lag_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = (
+        3600.0  # older rows are skipped, counted
+    )
     telemetry_period_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0  # between two pushes of metrics by OTLP
     aws_region: str = ""  # empty = as boto3 finds it
     aws_endpoint_url: str = ""  # empty = AWS itself
