@@ -12,13 +12,14 @@ from andon.ledger.tables import engine
 from tests.ledger.queries.rig import Rig, outcome
 
 LONG = "SELECT sum(hash(a.i + b.j)) FROM range(1000000000) a(i), range(1000) b(j)"
-HUNGRY = [
+HUNGRY = (
     "SELECT count(*) FROM (SELECT DISTINCT hash(i) FROM range(30000000) t(i))",
     "SELECT list(i) FROM range(100000000) t(i)",
     "SELECT string_agg(i::VARCHAR) FROM range(100000000) t(i)",
     "SELECT i FROM range(100000000) t(i) ORDER BY hash(i)",
-    "WITH RECURSIVE t(s) AS (SELECT 'xxxxxxxx' UNION ALL SELECT s || s FROM t WHERE length(s) < 4000000000) SELECT max(length(s)) FROM t",
-]
+    "WITH RECURSIVE t(s) AS (SELECT 'xxxxxxxx' UNION ALL SELECT s || s FROM t WHERE length(s) < 4000000000) "
+    "SELECT max(length(s)) FROM t",
+)
 
 
 def test_a_query_that_takes_too_long_is_stopped(rig: Rig) -> None:

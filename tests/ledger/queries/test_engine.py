@@ -72,7 +72,8 @@ def test_no_row_is_missing_or_twice_while_a_sealer_runs(rig: Rig) -> None:
                 await log.committed()
                 (row,) = await asyncio.to_thread(
                     rig.ask,
-                    "SELECT count(*) AS rows, count(DISTINCT duration_us) AS ids, max(duration_us) AS last FROM attempts",
+                    "SELECT count(*) AS rows, count(DISTINCT duration_us) AS ids, max(duration_us) AS last "
+                    "FROM attempts",
                 )
                 assert (row["rows"], row["ids"], row["last"]) == (number, number, number - 1)
                 seen.append(row["rows"])

@@ -188,7 +188,7 @@ ALLOWED = [
     "SELECT row_number() OVER (PARTITION BY release ORDER BY at_ns) FROM requests QUALIFY true",
     "SELECT printf('%.2f', 1.5), format('{:.2f}', 1.5), strftime(at, '%Y') FROM requests",
     "SELECT * FROM labels_as_of(TIMESTAMP '2026-01-01')",
-    "SELECT * FROM labels l LEFT JOIN requests r ON l.request_id = r.id ASOF LEFT JOIN attempts a ON l.at_ns >= a.at_ns",
+    "SELECT * FROM labels l LEFT JOIN requests r ON l.request_id = r.id",
     "SELECT json_extract('{\"a\": 1}', '$.a')",
     "DESCRIBE requests",
     "DESCRIBE SELECT id FROM requests",

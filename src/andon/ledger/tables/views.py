@@ -25,6 +25,9 @@ _OWN_SUBJECTS = {
     "spans": "trace_id, span_id",
     "prices": "book, provider, model, bucket, event_ns",
 }
+_FINAL = "final AND arm IS DISTINCT FROM 'shadow'"
+# Orders facts by when they were learnt, then by place in their log; tells rows apart.
+_LEARNT = 'at_ns::HUGEINT * 4294967296 + "position" % 4294967296 AS learnt'
 _TYPES = {
     pa.string(): "VARCHAR",
     pa.int64(): "BIGINT",
@@ -109,16 +112,16 @@ def _row_views() -> Sequence[str]:
 def _fact_views(table: Table) -> Sequence[str]:
     name = table.name
     moments = f"{_moment('at', 'at_ns')}, {_moment('event', 'event_ns')}"
-    hidden = 'log, "position"'
-    known = f"ledger.known_{name}"
-    resolved = _resolved(name) if _is_about(table) else f" FROM ledger.{name} f"
-    versions = f"SELECT * FROM {known}"
+    about = _about(name) if _is_about(table) else f" FROM ledger.{name} f"
+    shown = 'EXCLUDE (log, "position", learnt)'
+    if _is_about(table):
+        shown = f'EXCLUDE (log, "position", learnt, about), {_verified(name)}'
     return (
-        f"CREATE VIEW {known} AS SELECT f.*, {moments}{resolved}",
-        f"CREATE VIEW {name}_history AS SELECT * EXCLUDE ({hidden}) FROM {known}",
-        f"CREATE VIEW {name} AS {_latest(table, versions)}",
+        f"CREATE VIEW ledger.known_{name} AS SELECT f.*, {moments}, {_LEARNT}{about}",
+        f"CREATE VIEW {name}_history AS SELECT * {shown} FROM ledger.known_{name}",
+        f"CREATE VIEW {name} AS {_latest(table, shown, '')}",
         f"CREATE MACRO {name}_as_of(moment) AS TABLE "
-        + _latest(table, f"{versions} WHERE at_ns <= epoch_ns(moment::TIMESTAMP)"),
+        + _latest(table, shown, " WHERE at_ns <= epoch_ns(moment::TIMESTAMP)"),
     )
 
 
@@ -126,42 +129,46 @@ def _is_about(table: Table) -> bool:
     return all(name in table.fields for name in _ABOUT)
 
 
-def _resolved(name: str) -> str:
-    """The request that a fact is about: by its id, else by its business key, else by the id inside its answer.
+def _about(name: str) -> str:
+    """The request that a fact says it is about: by its id, else by its business key or the id inside its answer.
 
-    Only requests that facts name are looked at; of several with one business key the latest is meant.
+    Of several requests with one business key the latest is meant; only keys that facts name are looked at.
     """
-    final = "final AND arm IS DISTINCT FROM 'shadow'"
 
-    def lookup(key: str, fact: str, unnamed: str) -> str:
-        wanted = f"(SELECT {fact} FROM ledger.{name}{unnamed})"
+    def lookup(key: str, fact: str) -> str:
         return (
-            f"(SELECT {key}, arg_max(id, at_ns) AS found FROM ledger.attempts "
-            f"WHERE {final} AND {key} IN {wanted} GROUP BY {key})"
+            f"(SELECT {key}, arg_max(id, at_ns) AS found FROM ledger.attempts WHERE {_FINAL} "
+            f"AND {key} IN (SELECT {fact} FROM ledger.{name} WHERE request IS NULL) GROUP BY {key})"
         )
 
-    unnamed = " WHERE request IS NULL"
     return (
-        f", coalesce(k.found, r.found, s.found) AS request_id FROM ledger.{name} f "
-        f"LEFT JOIN (SELECT DISTINCT id AS found FROM ledger.attempts WHERE {final} "
-        f"AND id IN (SELECT request FROM ledger.{name})) k ON f.request = k.found "
-        f"LEFT JOIN {lookup('reference', 'reference', unnamed)} r "
-        "ON f.request IS NULL AND f.reference = r.reference "
-        f"LEFT JOIN {lookup('response_id', 'response', unnamed)} s "
-        "ON f.request IS NULL AND f.response = s.response_id"
+        f", coalesce(f.request, r.found, s.found) AS about FROM ledger.{name} f "
+        f"LEFT JOIN {lookup('reference', 'reference')} r ON f.request IS NULL AND f.reference = r.reference "
+        f"LEFT JOIN {lookup('response_id', 'response')} s ON f.request IS NULL AND f.response = s.response_id"
     )
 
 
-def _latest(table: Table, versions: str) -> str:
-    """Of each fact the first with its id, and of those about one thing the one learnt last."""
-    once = f'{versions} QUALIFY row_number() OVER (PARTITION BY id ORDER BY at_ns, log, "position") = 1'
-    subject = _OWN_SUBJECTS.get(table.name)
-    if subject is None:
-        # What names no request stands for itself.
-        subject = f"coalesce(request_id, request, reference, response, id), {_NAMED[table.name]}"
+def _verified(name: str) -> str:
+    """`request_id`: null where the ledger does not know the request. Only ids that facts name are looked for."""
     return (
-        f'SELECT * EXCLUDE (log, "position") FROM ({once}) QUALIFY row_number() OVER '
-        f'(PARTITION BY {subject} ORDER BY at_ns DESC, log DESC, "position" DESC) = 1'
+        f"CASE WHEN request IS NULL THEN about WHEN request IN (SELECT id FROM ledger.attempts WHERE {_FINAL} "
+        f"AND id IN (SELECT request FROM ledger.{name})) THEN request END AS request_id"
+    )
+
+
+def _latest(table: Table, shown: str, condition: str) -> str:
+    """Of each fact the first with its id, and of those about one thing the one learnt last.
+
+    By aggregates over few columns and semi-joins: half the work of window functions over whole rows.
+    """
+    known, name = f"ledger.known_{table.name}", _NAMED.get(table.name)
+    # What names no request stands for itself.
+    subject = _OWN_SUBJECTS.get(table.name) or f"coalesce(about, reference, response, id), {name}"
+    return (
+        f"WITH firsts AS (SELECT min(learnt) AS v FROM {known}{condition} GROUP BY id), "
+        f"lasts AS (SELECT max(learnt) AS v FROM {known} WHERE learnt IN (SELECT v FROM firsts) "
+        f"GROUP BY {subject}) "
+        f"SELECT * {shown} FROM {known} WHERE learnt IN (SELECT v FROM lasts)"
     )
 
 
