@@ -30,18 +30,31 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A place of the test's own in a bucket, and the environment as an operator sets it."""
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", region_name="us-east-1", endpoint_url=endpoint)
+def options(endpoint: str) -> dict[str, str]:
+    """Options from an environment as an operator sets it."""
+    return storage_options({**KEYS, "AWS_ENDPOINT_URL": endpoint})
+
+
+@pytest.fixture
+def bucket(endpoint: str, tmp_path: Path) -> str:
+    """A place of the test's own in a bucket."""
+    client = boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+    )
     client.create_bucket(Bucket="ledger")
     client.close()
     return f"s3://ledger/{tmp_path.name}"
 
 
-def test_segments_land_exactly_once_on_an_object_store(tmp_path: Path, bucket: str) -> None:
-    world = World(tmp_path, bucket, SealSettings(retry_s=1e-9, keep_s=1e9, bunch_bytes=1, tidy_commits=4))
+def test_segments_land_exactly_once_on_an_object_store(
+    tmp_path: Path, bucket: str, options: dict[str, str]
+) -> None:
+    settings = SealSettings(retry_s=1e-9, keep_s=1e9, bunch_bytes=1, tidy_commits=4)
+    world = World(tmp_path, bucket, settings, options)
     for number in range(6):
         write_segment(world.folder("rows"), number + 1, 1 + 10 * number, exchanges([number] * 5))
     write_segment(world.folder("facts"), 1, 1, labels(range(3)))
@@ -57,14 +70,17 @@ def test_segments_land_exactly_once_on_an_object_store(tmp_path: Path, bucket: s
     assert world.read("attempts") == original
 
 
-def test_a_store_that_is_away_is_retried_and_nothing_is_lost(tmp_path: Path, bucket: str) -> None:
-    world = World(tmp_path, bucket)
+def test_a_store_that_is_away_is_retried_and_nothing_is_lost(
+    tmp_path: Path, bucket: str, options: dict[str, str]
+) -> None:
+    world = World(tmp_path, bucket, options=options)
     write_segment(world.folder("rows"), 1, 1, outcomes(range(4)))
     away = {**storage_options({**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}), "max_retries": "0"}
     world.open(Tables(bucket, {**away, "connect_timeout": "1s", "timeout": "1s"}))
     turn = world.sealer.turn()
     assert {error.code for error in turn.failures} == {"tables_unreachable"}
-    assert world.sealer.counters.failures == len(turn.failures) == 9
+    assert world.sealer.counters.failures == len(turn.failures) >= 9  # one for each table
+    assert all("\x1b" not in error.message for error in turn.failures)
     world.open()
     world.seal_all()
     assert world.ids() == ["r-0", "r-1", "r-2", "r-3"]

@@ -41,16 +41,22 @@ FRAME_ROWS = 5
 class World:
     """One home's three logs, and its tables."""
 
-    def __init__(self, root: Path, url: str = "", settings: SealSettings | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        url: str = "",
+        settings: SealSettings | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options = dict(options or {})
         self.root = root
         self.url = url or str(root / "tables")
         self.settings = settings or SealSettings(retry_s=1e-9, retry_s_max=1e-9, keep_s=1e9)
-        self.tables = Tables(self.url)
         self.sealer = self.open()
 
     def open(self, tables: Tables | None = None) -> Sealer:
         """A sealer as a new process has it: nothing remembered but what lies on disk."""
-        self.tables = tables or Tables(self.url)
+        self.tables = tables or Tables(self.url, self.options)
         logs = []
         for log in ("rows", "facts", "bodies"):
             folder = self.folder(log)
@@ -73,9 +79,9 @@ class World:
 
     def read(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table, by position."""
-        if not Tables(self.url).exists(table):
+        if not Tables(self.url, self.options).exists(table):
             return []
-        handle = DeltaTable(f"{self.url}/{table}", storage_options=self.tables.options or None)
+        handle = DeltaTable(f"{self.url}/{table}", storage_options=self.options or None)
         rows: list[dict[str, Any]] = handle.to_pyarrow_table().to_pylist()
         return sorted(rows, key=lambda row: (row["log"], row["position"]))
 

@@ -24,7 +24,7 @@ from andon.app.observer.sealing_routes import (
 from andon.kernel.errors import AndonError, Conflict, Refused
 from andon.kernel.events import Event
 from andon.ledger.recovery import segments_of
-from andon.ledger.tables.delta import Tables
+from andon.ledger.tables.delta import Tables, storage_options
 from andon.ledger.tables.quarantine import Quarantine, Quarantined
 from andon.ledger.tables.schema import LOGS, TABLES, find_table
 from andon.ledger.tables.sealer import Sealer, Turn
@@ -259,7 +259,9 @@ def build_sealing(ground: ObserverGround) -> Part:
     for log in LOGS:
         folders[log].mkdir(parents=True, exist_ok=True)
         logs.append(LogFolder(log, folders[log], settle_source(folders[log], ground.random)))
-    sealing = Sealing(ground, Tables(ground.settings.tables_url or str(home.tables)), logs)
+    place = ground.settings.tables_url or str(home.tables)
+    tables = Tables(place, storage_options(ground.environment))
+    sealing = Sealing(ground, tables, logs)
     return Part(
         name="sealing",
         routes=sealing_routes(sealing),

@@ -72,7 +72,8 @@ async def open_ground(
         stack.push_async_callback(client.close)
         runner = ThreadRunner(THREADS)
         stack.callback(runner.close)
-        engine = open_engine(home.ledger, home.facts, home.bodies, settings.tables_url or str(home.tables))
+        place = settings.tables_url or str(home.tables)
+        engine = open_engine(home.ledger, home.facts, home.bodies, place, environment)
         stack.callback(engine.close)
         yield ObserverGround(
             home=home,

@@ -6,7 +6,7 @@ the table itself, whatever crashed. One writer at a time per log (the observer h
 
 from __future__ import annotations
 
-import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,8 @@ from andon.ledger.tables.schema import DAY, Table
 
 ROW_GROUP_ROWS = 65_536
 UNREACHABLE = "tables_unreachable"
+MESSAGE_MAX = 300
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 # Statistics of these let a query pass over files; of every column they would make the log of commits fat.
 _STATISTICS = frozenset(
@@ -46,6 +48,8 @@ _PASSED_ON = (
     "DEFAULT_REGION",
     "ENDPOINT_URL",
 )
+# A store that is away must be noticed soon: the sealer waits by itself, and longer each time.
+_PATIENCE = {"max_retries": "3", "connect_timeout": "5s", "timeout": "60s"}
 _QUIET = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
@@ -71,6 +75,7 @@ def storage_options(environment: Mapping[str, str]) -> dict[str, str]:
     options = {
         f"AWS_{name}": environment[f"AWS_{name}"] for name in _PASSED_ON if f"AWS_{name}" in environment
     }
+    options |= _PATIENCE
     if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
         options["AWS_ALLOW_HTTP"] = "true"
     if "AWS_REGION" not in options:
@@ -85,12 +90,10 @@ class Tables:
     """
 
     def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
-        """`options` are delta-rs storage options; None takes them from the environment for an s3:// root."""
+        """`options` are those of `storage_options`; without, delta-rs looks at the environment by itself."""
         self.root = root.rstrip("/")
         self.is_local = "://" not in self.root
-        if options is None:
-            options = {} if self.is_local else storage_options(os.environ)
-        self.options = dict(options)
+        self.options = {} if self.is_local else dict(options or {})
         self._handles: dict[str, DeltaTable] = {}
         self._lock = threading.Lock()
 
@@ -267,7 +270,12 @@ def translated(table: str) -> Iterator[None]:
     except (DeltaError, OSError) as error:
         raise Transient(
             UNREACHABLE,
-            f"The table {table} cannot be read or written: {str(error)[:300]}",
+            f"The table {table} cannot be read or written: {_plain(error)}",
             hint="Look at the space of the disk, or at the object store and its credentials; nothing is lost.",
             internal=repr(error),
         ) from error
+
+
+def _plain(error: Exception) -> str:
+    """One line without the colours that delta-rs puts into its errors."""
+    return " ".join(_COLOUR.sub("", str(error)).split())[:MESSAGE_MAX]

@@ -20,7 +20,7 @@ import pyarrow as pa
 from andon.kernel.clock import Clock, SystemClock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.ledger.queries import Bounds, Parameters
-from andon.ledger.tables.delta import Tables
+from andon.ledger.tables.delta import Tables, storage_options
 from andon.ledger.tables.merge import QUERY_BYTES, Merged, is_broken
 from andon.ledger.tables.sandbox import Statement, admit, invalid
 from andon.ledger.tables.views import MACROS, VIEWS
@@ -288,6 +288,12 @@ def is_truncated(table: pa.Table) -> bool:
     return _TRUNCATED in (table.schema.metadata or {})
 
 
-def open_engine(rows: Path, facts: Path, bodies: Path, tables: str) -> TableEngine:
-    """An engine over the logs in these folders and the tables below `tables` (a path, or s3://bucket/prefix)."""
-    return TableEngine({"rows": rows, "facts": facts, "bodies": bodies}, Tables(tables))
+def open_engine(
+    rows: Path, facts: Path, bodies: Path, tables: str, environment: Mapping[str, str] | None = None
+) -> TableEngine:
+    """An engine over the logs in these folders and the tables below `tables` (a path, or s3://bucket/prefix).
+
+    An object store is reached as `environment` says, in the names of the AWS tools.
+    """
+    folders = {"rows": rows, "facts": facts, "bodies": bodies}
+    return TableEngine(folders, Tables(tables, storage_options(environment) if environment else None))

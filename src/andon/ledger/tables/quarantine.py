@@ -71,5 +71,5 @@ class Quarantine:
             try:
                 found.append(msgspec.json.decode(self._disk.read(name), type=Quarantined))
             except (msgspec.MsgspecError, FileNotFoundError):
-                continue
+                continue  # only the record is unreadable: the segment that it names is kept all the same
         return found
