@@ -18,7 +18,6 @@ from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
 from andon.app.cli.table import cell, render_table
 from andon.kernel.errors import Refused
-from andon.observability.quality.drift.report import PROFILE_TYPE
 
 _HEADINGS = ("MONITOR", "ENDPOINT", "PERIOD", "STATE", "ROWS", "UNTIL", "DRIFTED", "BASELINE", "NOTE")
 _COLUMN_HEADINGS = ("COLUMN", "STATISTIC", "VALUE", "NOISE FLOOR", "P", "VERDICT", "IMPACT")
@@ -152,8 +151,9 @@ def baseline(
     if file is not None and release:
         raise Refused("arguments_conflict", "A file has no releases.", hint="Give --from or --release.")
     if file is not None:
-        data = offline().profile_bytes(file, score)
-        answer = session.client().send(f"{path}/profile", data, PROFILE_TYPE)
+        files = offline()
+        data = files.profile_bytes(file, score)
+        answer = session.client().send(f"{path}/profile", data, files.MEDIA_TYPE)
     else:
         answer = session.client().post(f"{path}/baseline", {"release": release, "since": since})
     text = (

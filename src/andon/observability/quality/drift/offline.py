@@ -17,9 +17,11 @@ from andon.observability.quality.drift.columns import of_file
 from andon.observability.quality.drift.comparison import compare_table
 from andon.observability.quality.drift.performance import predicted_errors
 from andon.observability.quality.drift.profile import Profile, build, decode, encode
+from andon.observability.quality.drift.report import PROFILE_TYPE
 from andon.observability.quality.drift.sketch import numbers
 
 PROFILE_SUFFIX = ".profile"
+MEDIA_TYPE = PROFILE_TYPE  # of what `profile_bytes` gives
 MONTH_S = 30 * 86_400.0
 
 
