@@ -129,7 +129,7 @@ class Client:
             return "not sent"
         self._tally.accepted += 1
         if kind.leave_after == "a while":
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)  # long enough that the gateway has begun, however busy the machine is
             self._close()
             return "left"
         try:

@@ -130,6 +130,7 @@ class Follower(Generic[T]):
         """What became of the batch; None if it must be sent again."""
         content = [item.content for item in items]
         sending = asyncio.ensure_future(self._runner.run(lambda: self._send(content)))
+        sending.add_done_callback(_hear)
         self._under_way = sending
         try:
             taken = await asyncio.shield(sending)
@@ -231,6 +232,12 @@ class Follower(Generic[T]):
             ("andon_telemetry_retries_total", Sample(label, self.retries)),
             ("andon_telemetry_lag_seconds", Sample(label, self.lag_s)),
         )
+
+
+def _hear(sending: asyncio.Future[Taken]) -> None:
+    """A batch that fails after the end of the process has been heard of: it will be sent again, nobody need be told."""
+    if not sending.cancelled():
+        sending.exception()
 
 
 _MEANINGS: Final = {
