@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from tests.e2e.conftest import ASK
 from tests.e2e.factories import Factory, wait_for
-from tests.e2e.test_facts import listens, rows
+from tests.e2e.test_facts import listens, post, rows
 
 RESOURCE = Resource.create({"service.name": "shop"})
 
@@ -137,3 +138,13 @@ def test_mlflows_address_for_traces_works(endpoint: str, headers: dict[str, str]
     provider.shutdown()
     sql = f"SELECT name FROM spans WHERE trace_id = '{format_trace_id(span.get_span_context().trace_id)}'"
     assert wait_for("the span", lambda: rows(factory, sql)) == [["predict"]]
+
+
+def test_a_bomb_is_a_413_with_a_status(endpoint: str, key: str):
+    bomb = gzip.compress(bytes(65 * 2**20), 1)
+    status, body = post(f"{endpoint}/v1/traces", bomb, key, **{"content-encoding": "gzip"})
+    assert (status, body["code"]) == (413, 8)
+    status, body = post(f"{endpoint}/v1/logs", b"{", key)
+    assert (status, body["code"]) == (400, 3)
+    status, body = post(f"{endpoint}/v1/logs", b"{}", "nobody")
+    assert (status, body["code"]) == (401, 16)

@@ -91,6 +91,10 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
         "x-action": route.action,
         "responses": responses,
     }
+    if route.problem is not None:
+        # By the form of the request; control answers for an observer that is away in the same form.
+        forms: dict[str, Any] = {media_type: {"schema": {}} for media_type in route.media_types}
+        responses["default"] = {"description": "What went wrong, as this protocol says it.", "content": forms}
     if route.action == OPEN:
         operation["security"] = []
     parameters = [*_parameters(route.params, "path"), *_parameters(route.query, "query")]

@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.ledger.facts.model import Evaluation, Span
 from andon.observability.intake import decoding
@@ -32,11 +33,18 @@ TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 START = 1_772_357_400_000_000_000
 
 
+class Hasty(SystemClock):
+    """Waits for nobody."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
 def run(work: Callable[[Rig, Receiver], Awaitable[None]], *, keep_content: bool = False) -> None:
     async def main() -> None:
         rig = await Rig.open()
         try:
-            await work(rig, Receiver(rig.intake, rig.clock, keep_content=keep_content))
+            await work(rig, Receiver(rig.intake, Hasty(), keep_content=keep_content))
         finally:
             await rig.close()
 
@@ -378,3 +386,16 @@ def test_json_of_the_python_classes_is_read_as_well() -> None:
     read = decoding.decode_request("traces", wrong, JSON)
     assert isinstance(read, ExportTraceServiceRequest)
     assert read.resource_spans[0].scope_spans[0].spans[0].trace_id.hex() != TRACE
+
+
+def test_a_judgement_that_is_faster_than_the_row_waits_for_it_a_moment() -> None:
+    async def work(rig: Rig, receiver: Receiver) -> None:
+        bare = judgement(gen_ai__response__id=None) | {"timeUnixNano": str(rig.clock.now_ns())}
+        quick = bare | {"traceId": TRACE, "spanId": SPAN}
+        sending = asyncio.create_task(send(receiver, "logs", logs(quick)))
+        await asyncio.sleep(0)
+        row = rig.answered(traceparent=f"00-{TRACE}-{SPAN}-01")
+        await sending
+        assert [fact.request for fact in rig.written()] == [row.id]
+
+    run(work)

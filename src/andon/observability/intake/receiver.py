@@ -15,7 +15,7 @@ from andon.ledger.facts.inflate import inflate
 from andon.ledger.facts.intake import Intake
 from andon.ledger.facts.known import TRACE
 from andon.ledger.facts.model import Evaluation, Fact
-from andon.ledger.facts.times import Unfit
+from andon.ledger.facts.times import SECOND_NS, Unfit
 from andon.observability.intake.decoding import Signal, count_points, decode_request, encode_response
 from andon.observability.intake.evaluations import EVENT, Event, to_evaluation
 from andon.observability.intake.records import records_of, to_event
@@ -24,6 +24,9 @@ from andon.observability.intake.status import JSON, PROTOBUF, Reply
 
 BODY_BYTES_MAX = 64 * 2**20  # after inflating, as the specification recommends
 REASONS_TOLD = 3
+RECENT_NS = 30 * SECOND_NS  # older events have rows that were seen long ago, or never will be
+LOOK_S = 0.25
+LOOKS_MAX = 5
 
 NOT_LOGS = f"Andon keeps no logs: of log records only {EVENT} events are taken."
 NOT_METRICS = "Andon keeps no metrics of others: send them to your metrics backend."
@@ -84,13 +87,28 @@ class Receiver:
             return take_logs(request, source, now_ns) if signal == "logs" else take_metrics(request)
 
         taken = await self._intake.doorway.run(work)
-        await self._intake.add([self._about(fact, taken.spans) for fact in taken.facts])
+        await self._intake.add(await self._joined(taken, now_ns))
         self.counters.count(signal, taken.accepted, taken.rejected)
         return Reply(
             status=200,
             body=encode_response(signal, media_type, taken.rejected, " ".join(taken.reasons)),
             media_type=JSON if media_type == JSON else PROTOBUF,
         )
+
+    async def _joined(self, taken: Taken, now_ns: int) -> list[Fact]:
+        """The facts, each about its request where that can be found. A judgement may come before the feed has seen the
+        row of what it judges: that of a moment ago is waited for, about a second at most."""
+        for _ in range(LOOKS_MAX):
+            if not any(self._may_come(fact, taken.spans, now_ns) for fact in taken.facts):
+                break
+            await self._clock.sleep(LOOK_S)
+        return [self._about(fact, taken.spans) for fact in taken.facts]
+
+    def _may_come(self, fact: Fact, spans: dict[str, str], now_ns: int) -> bool:
+        if not isinstance(fact, Evaluation) or fact.request or fact.reference or fact.response:
+            return False
+        place = (TRACE, f"{fact.trace_id}-{spans.get(fact.id, '')}")
+        return fact.event_ns > now_ns - RECENT_NS and self._intake.known.find(place) is None
 
     def _about(self, fact: Fact, spans: dict[str, str]) -> Fact:
         """An evaluation that knows only where it was made is about the request sent from that span, or about the only
