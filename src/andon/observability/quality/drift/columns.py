@@ -135,7 +135,7 @@ def of_file(path: Path, only: Iterable[str] = ()) -> Iterator[tuple[str, Values]
 
 def _read(path: Path) -> Iterator[tuple[str, Values]]:
     if path.suffix == ".parquet":
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(path) as file:  # mapped pages would count as memory
             names = file.schema_arrow.names
             for start in range(0, len(names), GROUP):
                 yield from of_table(file.read(columns=names[start : start + GROUP], use_threads=False))

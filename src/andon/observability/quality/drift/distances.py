@@ -4,7 +4,7 @@ With n reference and m current rows, N = nm/(n+m), B bins and design effect d:
 PSI Σ(p-q)ln(p/q) on the reference's deciles, zeros as 1e-4 (Evidently 0.7); without drift PSI·N/d ~ χ²(B-1).
 JS √JSD with base 2 on Doane's bins and one for what is outside (NannyML); JSD·8ln2·N/d ~ χ²(B-1) (Lin 1991).
 KS max|F-G| at the fine bins; √(N/d)·D ~ Kolmogorov. W1 ∫|F-G| over max(deviation, 1e-3) of the reference.
-The χ² p is Pearson's test of homogeneity, whose expected counts are kept large enough by merging.
+The χ² p is of the homogeneity of the bins: the larger of Pearson's and the likelihood ratio's.
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def homogeneity(old: np.ndarray, now: np.ndarray, design: float = 1.0) -> tuple[float, int]:
-    """Pearson's χ² test that two rows of counts come from the same shares: p, and the bins that it used.
+    """The test that two rows of counts come from the same shares: p, and the bins that it used.
 
-    Bins with too few expected rows are put together, because χ² is trusted far in its tail here.
+    χ² is trusted far in its tail here. Pearson's statistic is too large there for many rows in a bin, the likelihood
+    ratio for few, so the smaller of both counts; bins with too few expected rows are put together.
     """
     n, m = old.sum(), now.sum()
     if not n or not m:
@@ -95,8 +96,11 @@ def homogeneity(old: np.ndarray, now: np.ndarray, design: float = 1.0) -> tuple[
         return 1.0, len(old)
     pooled = old + now
     expected = pooled * (m / (n + m))
-    value = float(((now - expected) ** 2 / expected).sum()) * (n + m) / n
-    return float(special.chdtrc(len(old) - 1, value / design)), len(old)
+    squares = float(((now - expected) ** 2 / expected).sum()) * (n + m) / n
+    likelihood = 2.0 * float(
+        (special.rel_entr(now, expected) + special.rel_entr(old, pooled - expected)).sum()
+    )
+    return float(special.chdtrc(len(old) - 1, min(squares, likelihood) / design)), len(old)
 
 
 def _numbers(shape: Shape, reference: Counts, current: Counts, design: float) -> list[Reading]:
