@@ -40,7 +40,7 @@ from benchmarks.harness import LOAD_CORE, QUICK, ROOT, free_port, running
 
 KILLS_EACH = 4 if QUICK else 15
 START_S_MAX = 120.0  # three processes start at once, again and again, on whatever cores there are
-SECONDS_MAX = 28.0 if QUICK else 600.0  # of killing; what was reached by then counts
+SECONDS_MAX = 18.0 if QUICK else 600.0  # of killing; what was reached by then counts
 CLIENTS = 4
 LABELS_EACH = 20
 MODULES = {
@@ -49,7 +49,7 @@ MODULES = {
     "observer": "andon.app.observer.process",
 }
 # How long each lives, from its first answer to its death.
-LIFE_S = {"gateway": (0.2, 2.0), "control": (0.1, 2.0), "observer": (0.1, 4.0) if QUICK else (0.1, 8.0)}
+LIFE_S = {"gateway": (0.2, 2.0), "control": (0.1, 2.0), "observer": (0.1, 2.5) if QUICK else (0.1, 8.0)}
 SETTINGS = {
     "ANDON_SEGMENT_BYTES": "16384",
     "ANDON_SEGMENT_AGE_S": "0.5",
@@ -281,7 +281,7 @@ def seal_the_rest(site: Site, home: Home) -> int:
     process = site.start("observer")
     asyncio.run(wait_for_port(process, site.ports["observer"], START_S_MAX))
     tables, source = Tables(str(home.tables)), read_source(home.ledger)
-    position, deadline = -1, time.perf_counter() + (8 if QUICK else 60)
+    position, deadline = -1, time.perf_counter() + (5 if QUICK else 60)
     try:
         while time.perf_counter() < deadline:
             time.sleep(2.0)
