@@ -118,10 +118,12 @@ class Ledger:
 class _Files:
     """A home on this machine."""
 
-    def __init__(self, state: Path, tables: str) -> None:
+    def __init__(self, state: Path, tables: str, environment: Mapping[str, str] | None) -> None:
         engine = _load("andon.ledger.tables.engine", EXTRA)
         place = tables or str(state / "tables")
-        self._engine = engine.open_engine(state / "ledger", state / "facts", state / "bodies", place)
+        self._engine = engine.open_engine(
+            state / "ledger", state / "facts", state / "bodies", place, environment
+        )
         self._story = _load("andon.ledger.tables.story", EXTRA)
 
     def ask(self, sql: str, parameters: Parameters, bounds: Bounds) -> Result:
@@ -191,10 +193,18 @@ class _Remote:
         return answer, data
 
 
-def connect(home: str | Path = ".", *, key: str = "", tables: str = "", clock: Clock | None = None) -> Ledger:
+def connect(
+    home: str | Path = ".",
+    *,
+    key: str = "",
+    tables: str = "",
+    environment: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+) -> Ledger:
     """The ledger of a home (its folder, or the `.andon` in it), or of a factory at a URL with an administrator's key.
 
-    `tables` says where a home's tables are if not in it: s3://bucket/prefix. Raises `Refused` if there is none.
+    `tables` says where a home's tables are if not in it: s3://bucket/prefix, reached as `environment` says in the
+    names of the AWS tools. Raises `Refused` if there is none.
     """
     place, clock = str(home), clock or SystemClock()
     if place.startswith(("http://", "https://")):
@@ -207,7 +217,7 @@ def connect(home: str | Path = ".", *, key: str = "", tables: str = "", clock: C
             f"There is no factory's home in {folder}.",
             hint="Give the folder that andon up was run in, or a URL with a key.",
         )
-    return Ledger(_Files(state, tables), clock)
+    return Ledger(_Files(state, tables, environment), clock)
 
 
 def moment_ns(text: str | datetime, clock: Clock) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ BASE_NS = 1_760_000_000 * SECOND_NS
 class Rig:
     """The folders of one home; `world` seals."""
 
-    def __init__(self, root: Path, url: str = "") -> None:
-        self.world = World(root, url)
+    def __init__(self, root: Path, url: str = "", options: Mapping[str, str] | None = None) -> None:
+        self.world = World(root, url, options=options)
         logs = {log: self.world.folder(log) for log in ("rows", "facts", "bodies")}
-        self.engine = TableEngine(logs, Tables(self.world.url))
+        self.engine = TableEngine(logs, Tables(self.world.url, options))
 
     def write(self, log: str, rows: Iterable[object], segment_bytes: int = 64 * 2**20) -> None:
         """Append rows durably; every opening of a log begins a segment, and its end seals it."""

@@ -191,7 +191,9 @@ def _either(session: Session, there: Any, here: Any) -> Any:
             raise
     home = session.home()
     settings = load("andon.app.settings").load_settings(home, os.environ)
-    with load("andon.ledger.client").connect(home, tables=settings.tables_url) as ledger:
+    with load("andon.ledger.client").connect(
+        home, tables=settings.tables_url, environment=os.environ
+    ) as ledger:
         return here(ledger)
 
 

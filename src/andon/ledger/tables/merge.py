@@ -250,8 +250,7 @@ class Merged:
         if self._tables.is_local:
             return read_files(source.files)
         self._number += 1
-        name = f"remote_{source.table.name}_{self._number}"
-        source.dataset = f"tail.{name}"
+        source.dataset = f"remote_{source.table.name}_{self._number}"
         relation = self.connection.from_arrow(self._dataset(source.table.name, source.files))
         relation.create_view(source.dataset)
         return source.dataset
