@@ -78,6 +78,13 @@ def scan(disk: Disk, path: str, offset: int) -> Iterator[Frame | Hole]:
         if not window.get(offset, 1):
             return
         found, end = _next_frame(window, offset + 1)
+        if found is not None:
+            # The file may have grown between the two looks: what was half a frame then is a whole one before another.
+            frame = _frame_at(_Window(disk, path), offset)
+            if frame is not None:
+                yield frame
+                offset = frame.end
+                continue
         yield Hole(offset, end, at_end=found is None)
         if found is None:
             return
