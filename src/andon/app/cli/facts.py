@@ -98,7 +98,9 @@ def import_(
     """Send a file of facts in batches; what is sent again counts once. Exits 1 if any line was refused."""
     session: Session = context.obj
     if kind not in _PATHS:
-        raise Refused("invalid_parameter", f"'{kind}' is no kind of facts.", hint=f"One of {', '.join(_PATHS)}.")
+        raise Refused(
+            "invalid_parameter", f"'{kind}' is no kind of facts.", hint=f"One of {', '.join(_PATHS)}."
+        )
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "unknown": 0, "refused_count": 0}
     client = session.client()
     is_lines = file.suffix in (".ndjson", ".jsonl")
