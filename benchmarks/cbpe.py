@@ -2,7 +2,9 @@
 
 NannyML runs in an environment of its own, as an oracle for this test alone. "The same calibration" is made so that it
 cannot hide anything: each side calibrates by isotonic regression on the whole reference with its own code, and both
-leave the scores as they are in a second pass. Chunks are of equal size, in the order of the rows.
+leave the scores as they are in a second pass. Chunks are of equal size, in the order of the rows. Average precision
+is left out: NannyML takes equal scores as thresholds of their own, in an order that its sort happens to give, so that
+on these data (many equal scores) its figure is one of many; ours takes them together, as scikit-learn does.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from benchmarks.peers import environment
 
 DATA = ROOT.parent / "shared" / "data" / "drift"
 CHUNK = 10_000 if QUICK else 2_000
-METRICS = ("roc_auc", "f1", "precision", "recall", "specificity", "accuracy", "average_precision")
+METRICS = ("roc_auc", "f1", "precision", "recall", "specificity", "accuracy")
 ORACLE = """
 import json, os, sys
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
