@@ -95,5 +95,5 @@ class Background:
             while not self._stopping.is_set():
                 self._work()
                 self._stopping.wait(0.002)
-        except BaseException as error:
+        except BaseException as error:  # raised again where the block ends
             self._error = error
