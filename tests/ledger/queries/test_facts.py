@@ -135,6 +135,15 @@ def test_every_kind_of_fact_has_its_views(rig: Rig) -> None:
     assert rig.value("SELECT sum(amount_micros) FROM prices") == 9
 
 
+def test_two_sales_of_one_request_are_two_events(rig: Rig) -> None:
+    sales = [
+        KpiEvent(id_, at_ns=BASE_NS + at, event_ns=BASE_NS, request="r-1", name="sale", value=value)
+        for id_, at, value in (("a", 1, 5.0), ("b", 2, 7.0), ("b", 3, 7.0))
+    ]
+    rig.write("facts", sales)
+    assert rig.value("SELECT sum(value) FROM kpi_events") == 12
+
+
 _FACT = st.tuples(st.sampled_from("abcdef"), st.integers(1, 5), st.sampled_from(["r-1", "r-2", "r-9"]))
 
 

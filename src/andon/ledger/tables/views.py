@@ -19,9 +19,11 @@ from andon.ledger.tables.schema import TABLES, Table
 HIDDEN = ("log", "position")  # of the rows: kept for the views' own use
 _ABOUT = ("request", "reference", "response")  # how a fact names what it is about, best first
 
-# What a fact is about is told by these besides its subject; a span and a price have subjects of their own.
-_NAMED = {"labels": "name", "feedback": "kind", "kpi_events": "name", "evaluations": "name"}
+# What a fact is about is told by these besides its subject; others have subjects of their own. Two sales of one request
+# are two events, so a KPI event stands for itself: it is taken back by one of the opposite value.
+_NAMED = {"labels": "name", "feedback": "kind", "evaluations": "name"}
 _OWN_SUBJECTS = {
+    "kpi_events": "id",
     "spans": "trace_id, span_id",
     "prices": "book, provider, model, bucket, event_ns",
 }
