@@ -1,0 +1,162 @@
+"""References: what good times were. Made once from labelled rows; calibrates scores, and says what a fall is.
+
+Pure numpy; the watch keeps what is made here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from andon.observability.quality.calibration import Calibration, fit_isotonic, improves
+from andon.observability.quality.estimate import estimate, expect_confusion
+from andon.observability.quality.figures import Sample, cost_of, figures_of, part_of
+from andon.observability.quality.model import ESTIMATED, LESS_IS_BETTER, CostSpec
+
+Floats = NDArray[np.float64]
+
+CHUNKS = 10  # parts of the reference, in order of time, that show how much a figure moves by itself
+SIGMAS = 3.0  # half the width of an estimate's band, in sampling errors
+MONTH_S = 30 * 86_400.0
+SETTLED_LOOKED_AT = 20
+MISS_CHANCE = 0.0027  # of a normal value to lie outside of three standard deviations
+MISS_DOUBT = 0.01  # chance of switching an honest estimate off, at each look
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of good times, how they stray, and the calibration of the scores."""
+
+    origin: str
+    made_ns: int
+    rows: int
+    values: dict[str, float]
+    spreads: dict[str, float]  # standard error of n rows is spread / sqrt(n)
+    wanders: dict[str, float]  # standard deviation over the chunks of the reference
+    chunk_rows: int
+    until_ns: int = 0  # of its last row; chunks from before are not judged by it
+    calibration: Calibration | None = None  # null where the scores are probabilities as they are
+    scored: bool = False  # has scores to estimate from
+
+
+def make_reference(
+    problem: str, sample: Sample, costs: CostSpec | None, *, origin: str, made_ns: int, until_ns: int = 0
+) -> Reference:
+    """A reference from labelled rows in order of time. Raises ValueError for none."""
+    if not sample.rows:
+        raise ValueError("a reference needs labelled rows")
+    found = figures_of(problem, sample, costs)
+    parts = [
+        figures_of(problem, part_of(sample, rows), costs)
+        for rows in np.array_split(np.arange(sample.rows), CHUNKS)
+        if len(rows)
+    ]
+    wanders = {
+        name: float(np.std([part[name].value for part in parts if name in part], ddof=1))
+        for name in found
+        if sum(name in part for part in parts) > 1
+    }
+    scored = problem != "regression" and bool(np.isfinite(sample.scores).all())
+    calibration = None
+    if scored:
+        outcomes = sample.truth if problem == "binary" else sample.correct.astype(float)
+        # The draw of the splits belongs to the reference itself, so that it can be made again.
+        if improves(sample.scores, outcomes, np.random.default_rng(sample.rows)):
+            calibration = fit_isotonic(sample.scores, outcomes)
+        scored = calibration is not None or bool(sample.scores.min() >= 0.0 and sample.scores.max() <= 1.0)
+    return Reference(
+        origin=origin,
+        made_ns=made_ns,
+        rows=sample.rows,
+        values={name: figure.value for name, figure in found.items()},
+        spreads={name: figure.spread for name, figure in found.items() if figure.spread is not None},
+        wanders=wanders,
+        chunk_rows=max(1, sample.rows // CHUNKS),
+        until_ns=until_ns,
+        calibration=calibration,
+        scored=scored,
+    )
+
+
+def estimate_figures(
+    reference: Reference, problem: str, scores: Floats, predicted: Floats, costs: CostSpec | None
+) -> dict[str, float]:
+    """Figures before labels, from scores (n,) alone; empty where the reference had none.
+
+    Binary: CBPE. Several classes: only accuracy, from the confidence in the class that was answered.
+    """
+    known = np.isfinite(scores)
+    if not reference.scored or not known.any():
+        return {}
+    scores, predicted = scores[known], predicted[known]
+    probabilities = np.clip(
+        reference.calibration.apply(scores) if reference.calibration else scores, 0.0, 1.0
+    )
+    if problem == "multiclass":
+        return {"accuracy": float(probabilities.mean())}
+    found = estimate(scores, probabilities, predicted == 1.0)
+    if costs is not None:
+        found["cost"] = cost_of(expect_confusion(probabilities, predicted == 1.0), costs)
+    return {name: value for name, value in found.items() if name in ESTIMATED and math.isfinite(value)}
+
+
+def band(reference: Reference, metric: str, rows: int) -> float | None:
+    """Half the width of an estimate's band for a chunk of so many rows: three sampling errors (NannyML).
+
+    The finite reference, from which the calibration comes, adds its own sampling error.
+    """
+    spread = reference.spreads.get(metric)
+    if spread is None or rows <= 0:
+        return None
+    return SIGMAS * spread * math.sqrt(1.0 / rows + 1.0 / reference.rows)
+
+
+def chance_of_chunk(false_alarms_per_month: float, chunk_s: float, ways: int) -> float:
+    """What one look at one chunk, in one of so many ways, may spend on false alarms."""
+    return min(0.05, false_alarms_per_month * chunk_s / MONTH_S / ways)
+
+
+def alarm_threshold(
+    reference: Reference, metric: str, rows: int, tolerance: float, chance: float
+) -> float | None:
+    """The value of the figure in a chunk of so many rows beyond which it has fallen; null if unknown.
+
+    The reference's value, less the tolerance, less what chance explains: the larger of the sampling error and of how
+    the reference's own chunks stray. Their number is small, so the quantile is Student's, and the reference's own
+    mean is uncertain too: with ten chunks, three standard deviations would be crossed 1.2 % of the time.
+    """
+    value = reference.values.get(metric)
+    if value is None or rows <= 0:
+        return None
+    sampling = reference.spreads.get(metric, 0.0) * math.sqrt(1.0 / rows + 1.0 / reference.rows)
+    own = reference.spreads.get(metric, 0.0) / math.sqrt(reference.chunk_rows)
+    # What the chunks of the reference stray beyond their own sampling error is not made smaller by more rows.
+    wander = math.sqrt(max(reference.wanders.get(metric, 0.0) ** 2 - own**2, 0.0))
+    reach = float(ndtri(1.0 - chance)) * sampling
+    if wander:
+        student = float(stdtrit(CHUNKS - 1, 1.0 - chance)) * math.sqrt(1.0 + 1.0 / CHUNKS)
+        reach = math.hypot(reach, student * wander)
+    less = tolerance + reach
+    return value + less if metric in LESS_IS_BETTER else value - less
+
+
+def is_fallen(metric: str, value: float, threshold: float) -> bool:
+    """Whether a value lies on the wrong side of its threshold."""
+    return value > threshold if metric in LESS_IS_BETTER else value < threshold
+
+
+def misses_allowed(settled: int) -> int:
+    """How many of so many bands an honest estimate may miss: at least one, and so many that more has a chance of 1 %.
+
+    The binomial distribution with the band's own chance of a miss, 0.27 %.
+    """
+    allowed, cumulated = 0, (1.0 - MISS_CHANCE) ** settled
+    term = cumulated
+    while 1.0 - cumulated > MISS_DOUBT and allowed < settled:
+        allowed += 1
+        term *= (settled - allowed + 1) / allowed * MISS_CHANCE / (1.0 - MISS_CHANCE)
+        cumulated += term
+    return max(1, allowed)
