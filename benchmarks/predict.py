@@ -47,7 +47,7 @@ FEATURES = 20
 BODY = PAYLOADS / "infer.json"
 PATH = "/v2/models/credit/infer"
 PATIENCE_S = 30.0
-COUNTED = ("andon.app.gateway_process", "andon.serving.replica")
+COUNTED = ("andon.app.gateway_process", "andon.app.replica_process")
 
 
 def save_model(path: Path) -> None:

@@ -34,6 +34,7 @@ HOT = """
     security/limits/stage
     lifecycle/rollouts/evidence lifecycle/rollouts/gates lifecycle/rollouts/latencies lifecycle/rollouts/stage
     ledger/log ledger/segment
+    serving/replica/application serving/replica/batcher serving/replica/tensors
 """.split()
 
 

@@ -15,7 +15,7 @@ from tests.e2e import models
 from tests.e2e.factories import Factory, model, resource, running_factory, wait_for
 from tests.e2e.traffic import Caller, Traffic
 
-REPLICA = "andon.serving.replica"
+REPLICA = "andon.app.replica_process"
 
 
 @pytest.fixture(scope="module")

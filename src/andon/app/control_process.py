@@ -77,7 +77,7 @@ class ControlProcess:
         home, clock = self._home, self._clock
         raw = await open_store(self._settings.database_url or home.database_url(), clock, random=self._random)
         client = Client(clock)
-        executor = LocalExecutor(home.state, clock, client, os.environ)
+        executor = LocalExecutor(home.state, clock, client, os.environ, program="andon.app.replica_process")
         pepper = load_or_create_pepper(home.pepper, self._random)
         built = assemble_control(
             ControlGround(

@@ -37,10 +37,11 @@ _MISSES_MAX = 3  # probes in a row that a ready replica may miss before it count
 _UNWRITTEN_S = 10.0  # for a process to write its pid file; after that it was never started
 _SAME_START_S = 2.0  # start times are computed from ticks since boot and move a little with the clock
 
+PROGRAM = "andon.serving.replica"  # what each process runs, unless it is told another
 # What a replica inherits of the environment that `app` hands down: enough to run Python, no secrets of control.
 _INHERITED = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH", "SYSTEMROOT", "SSL_CERT_FILE",
+    "LD_LIBRARY_PATH", "SYSTEMROOT", "SSL_CERT_FILE", "ANDON_PURE",
 )  # fmt: skip
 
 
@@ -79,8 +80,14 @@ class LocalExecutor:
     """Replicas as processes below one `.andon` folder: sockets and files in `run/`, output in `logs/replicas/`."""
 
     def __init__(
-        self, home: Path, clock: Clock, upstream: Probes, environment: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        clock: Clock,
+        upstream: Probes,
+        environment: Mapping[str, str] | None = None,
+        program: str = PROGRAM,
     ) -> None:
+        self._program = program
         self._run = home / "run" / "replicas"
         self._logs = home / "logs" / "replicas"
         self._clock = clock
@@ -125,7 +132,7 @@ class LocalExecutor:
             # Opened for appending, so that the replica can shorten the file under its own output.
             with log.open("ab") as output:
                 self._children[spec.id] = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "andon.serving.replica", str(path)],
+                    [sys.executable, "-P", "-m", self._program, str(path)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

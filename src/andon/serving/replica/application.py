@@ -19,10 +19,8 @@ from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.snapshot import Signature, TensorSpec
 from andon.serving.models.formats.port import DTYPES, Array
 from andon.serving.replica.batcher import Batcher, Timing
+from andon.serving.replica.protocol import InferRequest, InferResponse, OutputTensor
 from andon.serving.replica.tensors import (
-    InferRequest,
-    InferResponse,
-    OutputTensor,
     binary_tensor,
     decode_request,
     encode_json,

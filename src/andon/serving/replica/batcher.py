@@ -79,7 +79,7 @@ class Batcher:
         self._predict = predict
         self._features_ms = features_ms  # what the model says of its last call
         self._limits = limits
-        self._thread = thread
+        self._executor = thread
         self._loop = asyncio.get_running_loop()
         self._now = now or self._loop.time  # the loop's own time may count in milliseconds only
         self._waiting: deque[_Waiting] = deque()
@@ -150,7 +150,7 @@ class Batcher:
                 continue
             if self._is_slow:
                 self._busy_since = self._loop.time()
-                work = self._loop.run_in_executor(self._thread, self._run, batch)
+                work = self._loop.run_in_executor(self._executor, self._run, batch)
                 work.add_done_callback(partial(self._returned, batch))
             else:
                 started = self._loop.time()

@@ -17,6 +17,7 @@ import numpy as np
 
 from andon.kernel.errors import Refused
 from andon.serving.models.formats.port import DTYPES, Array, datatype_of
+from andon.serving.replica.protocol import InferRequest, InferResponse, InputTensor, OutputTensor
 
 _RANK_MAX = 8
 _ELEMENT_BYTES: Mapping[str, int] = {
@@ -45,51 +46,6 @@ _NESTED = {
 _NULLABLE = {
     rank: msgspec.json.Decoder(_nested(float | None, rank)).decode for rank in range(1, _RANK_MAX + 1)
 }
-
-
-class InputTensor(msgspec.Struct):
-    """One input as received; `data` is left as JSON until its datatype is known."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: msgspec.Raw = msgspec.Raw()
-    parameters: dict[str, Any] | None = None
-
-
-class RequestedOutput(msgspec.Struct):
-    """One output that the client asks for."""
-
-    name: str
-    parameters: dict[str, Any] | None = None
-
-
-class InferRequest(msgspec.Struct):
-    """The JSON of `…/infer`. Unknown fields are ignored, as the protocol says."""
-
-    inputs: list[InputTensor]
-    id: str | None = None
-    parameters: dict[str, Any] | None = None
-    outputs: list[RequestedOutput] | None = None
-
-
-class OutputTensor(msgspec.Struct, omit_defaults=True):
-    """One output as sent."""
-
-    name: str
-    datatype: str
-    shape: Sequence[int]
-    parameters: dict[str, Any] | None = None
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-class InferResponse(msgspec.Struct, omit_defaults=True):
-    """The JSON of an answer."""
-
-    model_name: str
-    model_version: str
-    outputs: list[OutputTensor]
-    id: str | None = None
 
 
 _decode_request = msgspec.json.Decoder(InferRequest).decode
