@@ -9,6 +9,7 @@ from andon.control.catalogue import Catalogue
 from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
 from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
+from andon.observability.quality.kinds import QUALITY_KIND
 from andon.security.identity.model import API_KEY, TEAM
 from andon.security.limits.model import LIMIT
 from andon.serving.deployments.model import DEPLOYMENT_KIND
@@ -31,5 +32,6 @@ def catalogue() -> Catalogue:
             LIMIT,
             OBJECTIVE_KIND,
             MONITOR_KIND,
+            QUALITY_KIND,
         )
     )

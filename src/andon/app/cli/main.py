@@ -20,6 +20,7 @@ from andon.app.cli import (
     ledger,
     machine,
     objectives,
+    quality,
     query,
     releases,
     resources,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.build(), name="keys")
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
+    app.add_typer(quality.build(), name="quality")
     return app
 
 

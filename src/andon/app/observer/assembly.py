@@ -14,6 +14,7 @@ from andon.app.observer.infrastructure import build_infrastructure
 from andon.app.observer.metrics import build_metrics
 from andon.app.observer.objectives import build_objectives
 from andon.app.observer.part import ObserverGround, Part
+from andon.app.observer.quality import build_quality
 from andon.app.observer.queries import build_queries
 from andon.app.observer.sealing import build_sealing
 from andon.app.observer.telemetry import build_telemetry
@@ -34,6 +35,7 @@ def builders() -> tuple[Build, ...]:
         build_telemetry,
         build_objectives,
         build_drift,
+        build_quality,
     )
 
 

@@ -18,6 +18,7 @@ from andon.app.observer.infrastructure_routes import infrastructure_routes
 from andon.app.observer.metrics_routes import metrics_routes
 from andon.app.observer.objectives_routes import objectives_routes
 from andon.app.observer.otlp_routes import otlp_routes
+from andon.app.observer.quality_routes import quality_routes
 from andon.app.observer.queries_routes import queries_routes
 from andon.app.observer.sealing_routes import sealing_routes
 from andon.app.observer.windows_routes import windows_routes
@@ -51,9 +52,10 @@ def observer_routes() -> Sequence[Route]:
             *queries_routes(Absent()),
             *facts_routes(Absent()),
             *otlp_routes(Absent()),
-            *objectives_routes(Absent()),
             *engagement_routes(Absent()),
+            *objectives_routes(Absent()),
             *drift_routes(Absent()),
+            *quality_routes(Absent()),
             *sealing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
         )
