@@ -74,7 +74,7 @@ def test_a_factory_without_control_serves_and_still_stops_a_bad_release(factory:
     assert told["canary_requests"] >= 1
     assert told["readings"][0]["verdict"] == "breach"
     # What was started by hand is stopped by hand; control takes its replicas with it.
-    for module in ("andon.app.gateway_process", "andon.app.control_process"):
+    for module in ("andon.app.gateway_process", "andon.app.control_process", "andon.app.observer.process"):
         factory.kill(module, signal.SIGTERM)
     wait_for("everything to be gone", lambda: not factory.processes())
 
