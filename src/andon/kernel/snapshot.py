@@ -84,9 +84,10 @@ class GateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One gate of a rollout, explicit in every field, with its share of alpha already divided."""
 
     name: str
-    metric: Literal["errorRate", "latency"]
+    # The observer judges the last three; a gateway is told of errorRate and latency only.
+    metric: Literal["errorRate", "latency", "quality", "calibration", "drift"]
     alpha: float  # this gate's own share in this gateway
-    margin: float  # errorRate: absolute difference allowed; latency: ratio allowed (1.25)
+    margin: float  # latency: ratio allowed (1.25); of all others: absolute difference allowed
     direction: Literal["increase", "decrease"] = "increase"
     minimum: int = 50  # canary observations below which the verdict is insufficient
     on_breach: Literal["abort", "pause", "warn"] = "abort"

@@ -154,9 +154,14 @@ def _gates(strategy: StrategySpec) -> list[Problem]:
         if gate.name in names:
             found.append(Problem(path=f"{at}.name", message=f"Two gates are called '{gate.name}'."))
         names.add(gate.name)
-        if gate.metric == "errorRate" and gate.margin is not None and gate.margin >= 0.5:
+        if gate.metric != "latency" and gate.margin is not None and gate.margin >= 0.5:
+            what = "An error rate's" if gate.metric == "errorRate" else "This gate's"
+            found.append(Problem(path=f"{at}.margin", message=f"{what} margin is a difference below 0.5."))
+        if gate.metric == "drift" and gate.direction != "increase":
             found.append(
-                Problem(path=f"{at}.margin", message="An error rate's margin is a difference below 0.5.")
+                Problem(
+                    path=f"{at}.direction", message="Scores that move either way are drift: leave it out."
+                )
             )
         if gate.metric == "latency" and gate.margin is not None and gate.margin < 1.0:
             hint = "1.25 allows a quarter more."

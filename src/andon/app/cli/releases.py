@@ -83,4 +83,4 @@ def _row(reading: dict[str, Any]) -> list[str]:
 def _measure(metric: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2%}" if metric == "errorRate" else f"{value:.4g} ms"
+    return f"{value:.4g} ms" if metric == "latency" else f"{value:.2%}"

@@ -10,8 +10,9 @@ from andon.lifecycle.rollouts.model import Course
 from andon.lifecycle.rollouts.strategy import PinSpec, StickySpec, StrategySpec
 
 # What an error rate weighs in the division of alpha, and what a latency does; measured in docs/decisions/0005.
-_PARTS = {"errorRate": 4.0, "latency": 1.0}
-_MARGINS = {"errorRate": 0.0, "latency": 1.25}
+_PARTS = {"errorRate": 4.0, "latency": 1.0, "quality": 4.0, "calibration": 1.0, "drift": 1.0}
+_MARGINS = {"errorRate": 0.0, "latency": 1.25, "quality": 0.0, "calibration": 0.0, "drift": 0.05}
+AT_GATEWAY = ("errorRate", "latency")  # the others need labels or the ledger: the observer judges them
 _ALPHA_MIN = 1e-12  # the checks refuse shares that leave nothing; a logarithm must still exist
 
 
@@ -58,7 +59,7 @@ def compile_rollout(course: Course, gateways: int) -> RolloutEntry:
         overrules=status.overrules,
         stable=course.spec.source.id,
         canary=course.spec.target.id,
-        gates=gate_entries(strategy, gateways),
+        gates=tuple(gate for gate in gate_entries(strategy, gateways) if gate.metric in AT_GATEWAY),
         sticky_header=sticky.header if sticky.by == "header" else "",
         sticky_key=sticky.by == "key",
         salt=course.name,

@@ -18,6 +18,8 @@ from andon.lifecycle.rollouts.repository import apply_move, course_of, put_cours
 from andon.lifecycle.rollouts.rules import abort, pause, take_in
 from andon.store.model import Store, Unit
 
+OBSERVER = "observer"  # reports as if it were a gateway: on the gates that need labels
+
 
 class RolloutReports:
     """Applies the reports of gateways."""
@@ -50,7 +52,7 @@ def _cut(unit: Unit, cut: Cut, now_ns: int) -> bool:
     if record is None:
         return False
     course = course_of(record)
-    actor = f"gateway:{cut.gateway}"
+    actor = OBSERVER if cut.gateway == OBSERVER else f"gateway:{cut.gateway}"
     gate = next((reading for reading in cut.readings if reading.verdict == "breach"), None)
     reason = f"gate '{gate.gate}': {gate.reason}" if gate else "a gate breached"
     status = replace(course.status, readings=cut.readings)

@@ -115,10 +115,20 @@ class GateSpec(Written, frozen=True, kw_only=True):
     """What stops a rollout, with everything explicit once defaults are filled in."""
 
     name: Annotated[str, D(description="Unique in the strategy.", min_length=1)]
-    metric: Annotated[Literal["errorRate", "latency"], D(description="What is compared between the arms.")]
+    metric: Annotated[
+        Literal["errorRate", "latency", "quality", "calibration", "drift"],
+        D(
+            description="What is compared between the arms. quality: wrong answers, as labels tell; calibration: "
+            "squared errors of the probability (Brier), as labels tell; drift: where the scores lie. The last three "
+            "need an endpoint that records predictions, and the first two of them a Monitor of the endpoint."
+        ),
+    ]
+    monitor: Annotated[
+        str, D(description="The Monitor that says what a good answer is; empty for the endpoint's only one.")
+    ] = ""
     margin: Annotated[
         Annotated[float, D(ge=0)] | None,
-        D(description="Difference allowed: errorRate as a difference (0.01), latency as a ratio (1.25)."),
+        D(description="Difference allowed: latency as a ratio (1.25), all others as a difference (0.01)."),
     ] = None
     direction: Annotated[Literal["increase", "decrease"], D(description="Which change is a breach.")] = (
         "increase"
@@ -145,7 +155,7 @@ class GateSpec(Written, frozen=True, kw_only=True):
     ] = 2.0
     alpha_share: Annotated[
         Annotated[float, D(gt=0, le=1)] | None,
-        D(description="Share of the strategy's alpha; by default errorRate 4 parts, latency 1."),
+        D(description="Share of the strategy's alpha; by default errorRate and quality 4 parts, others 1."),
     ] = None
 
 
