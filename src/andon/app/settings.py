@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         86_400.0  # how long a segment stays in the log once it is in every table; a rebuild reaches back so far
     )
     ledger_keep_segments: Annotated[int, msgspec.Meta(ge=2)] = 16  # the newest segments stay however old
+    devices_file: str = ""  # accelerators as another program writes them, as JSON; empty = ask NVML
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this

@@ -65,12 +65,13 @@ def _metric(family: Family) -> Any:
     if family.kind == "histogram":
         metric: Any = HistogramMetricFamily(name, family.meaning, labels=names)
         for sample in family.samples:
-            buckets = [
-                ("+Inf" if math.isinf(bound) else _bound(bound), count) for bound, count in sample.buckets
-            ]
-            if not buckets or buckets[-1][0] != "+Inf":
-                buckets.append(("+Inf", sample.count))
-            metric.add_metric([value for _, value in sample.labels], buckets, sample.value)
+            labels = dict(sample.labels)
+            for bound, count in sample.buckets:
+                if not math.isinf(bound):
+                    metric.add_sample(f"{name}_bucket", {**labels, "le": _bound(bound)}, count)
+            metric.add_sample(f"{name}_bucket", {**labels, "le": "+Inf"}, sample.count)
+            metric.add_sample(f"{name}_count", labels, sample.count)
+            metric.add_sample(f"{name}_sum", labels, sample.value)
         return metric
     kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
     metric = kind(name, family.meaning, labels=names)

@@ -19,7 +19,9 @@ from andon.observability.infrastructure.attribution import (
 START = 1_800_000_000 * SECOND
 
 
-def device(uuid: str, utilisation: float | None, joules: float | None = None, index: int = 0) -> DeviceReading:
+def device(
+    uuid: str, utilisation: float | None, joules: float | None = None, index: int = 0
+) -> DeviceReading:
     return DeviceReading(index=index, uuid=uuid, name="gpu", utilisation=utilisation, energy_joules=joules)
 
 

@@ -182,7 +182,13 @@ def test_units(convert: object, given: float, wanted: float) -> None:
 
 def test_a_full_disk_and_a_sick_gpu_are_told() -> None:
     full = FileSystem(
-        mount="/var", device="d", kind="ext4", used_bytes=85, free_bytes=15, total_bytes=100, holds_ledger=True
+        mount="/var",
+        device="d",
+        kind="ext4",
+        used_bytes=85,
+        free_bytes=15,
+        total_bytes=100,
+        holds_ledger=True,
     )
     fine = FileSystem(mount="/", device="e", kind="ext4", used_bytes=85, free_bytes=15, total_bytes=100)
     sick = DeviceReading(index=1, uuid="b", name="gpu", last_xid=79, ecc_uncorrected=2)
@@ -227,13 +233,13 @@ def test_upstreams_are_counted_by_target_and_bounded() -> None:
     ]
     upstreams.take_rows([Entry(n + 1, row) for n, row in enumerate([*rows, Outcome(id="refused")])])
     by_name = {family.name: family for family in upstreams.families()}
-    connect = by_name["andon_upstream_connect_seconds"]
+    connect = by_name["andon_target_connect_seconds"]
     assert len(connect.samples) == TARGETS_MAX + 1
     other = next(one for one in connect.samples if dict(one.labels)["target"] == "other")
     assert other.count == 20
     assert other.value == pytest.approx(20 * 0.0015)
     assert other.buckets[-1] == (float("inf"), 20)
-    assert by_name["andon_upstream_tls_seconds"].samples == ()
+    assert by_name["andon_target_tls_seconds"].samples == ()
 
 
 class _Clock:

@@ -288,3 +288,12 @@ def test_the_names_are_those_of_the_installed_conventions() -> None:
     named += [one.otel for one in mapping.INSTRUMENTS if one.stability != "andon"]
     named += list(mapping.LABELS.values())
     assert [name for name in named if name not in known] == []
+
+
+def test_histograms_of_two_parts_under_one_name_keep_their_own_labels() -> None:
+    one = Family("x_seconds", "histogram", "", (Sample((("release", "r"),), 1.0, ((1.0, 1),), 1),))
+    two = Family("x_seconds", "histogram", "", (Sample((("target", "t"),), 2.0, ((1.0, 0),), 1),))
+    text = expose([Family("x_seconds", "histogram", "", (*one.samples, *two.samples))], "")[0].decode()
+    assert 'x_seconds_sum{release="r"} 1.0' in text
+    assert 'x_seconds_sum{target="t"} 2.0' in text
+    assert 'x_seconds_bucket{le="+Inf",target="t"} 1' in text

@@ -13,6 +13,7 @@ from andon.gateway.recording import unit_hash
 from andon.ledger.facts.intake import Intake
 from andon.ledger.facts.items import Receipt
 from andon.ledger.facts.known import KnownRequests
+from andon.observability.engagement.counting import EngagementCounts
 from andon.observability.intake.metrics import IntakeMetrics
 from andon.observability.intake.receiver import Receiver
 from andon.web.routes import Call
@@ -53,11 +54,12 @@ class FactVerbs:
 def build_intake(ground: ObserverGround) -> Part:
     """Facts and telemetry in."""
     known = KnownRequests()
+    engagement = EngagementCounts(known)
     intake = Intake(ground.facts, known, ground.engine, ground.runner, ground.clock, unit_hash)
     receiver = Receiver(intake, ground.clock, keep_content=ground.settings.telemetry_content)
     return Part(
         name="intake",
         routes=(*facts_routes(FactVerbs(intake)), *otlp_routes(OtlpVerbs(receiver))),
-        consumers=(known,),
-        metrics=(IntakeMetrics(intake, receiver.counters),),
+        consumers=(known, engagement),
+        metrics=(IntakeMetrics(intake, receiver.counters), engagement),
     )

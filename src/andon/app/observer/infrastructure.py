@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
+from andon.adapters.device_file import DeviceFile
 from andon.adapters.nvml import NvmlProbe
 from andon.app.observer.gateways import GatewayLook
 from andon.app.observer.infrastructure_routes import AttributionPage, InfrastructurePage, SinceQuery
@@ -153,7 +155,8 @@ def _replicas(record: Record) -> list[Wanted]:
 
 def build_infrastructure(ground: ObserverGround) -> Part:
     """The part."""
-    probe = NvmlProbe()
+    told = ground.settings.devices_file
+    probe: DeviceProbe = DeviceFile(Path(told)) if told else NvmlProbe()
     around = _Surroundings(ground, probe)
     collector = Collector(ground.clock, ground.runner, around.measure, around.census, around.gateway)
     upstreams = Upstreams()

@@ -25,12 +25,13 @@ Subject = tuple[str, str]  # of the four, and its value
 class Seen:
     """One request as facts need it."""
 
-    __slots__ = ("at_ns", "endpoint", "id", "is_labelled", "is_served", "shares_trace")
+    __slots__ = ("at_ns", "endpoint", "id", "is_labelled", "is_served", "release", "shares_trace")
 
     def __init__(self, row: Outcome) -> None:
         self.id = row.id
         self.at_ns = row.at_ns
         self.endpoint = row.endpoint or ""
+        self.release = row.release or ""
         self.is_served = row.status < 400 and row.refused_by is None
         self.is_labelled = False
         self.shares_trace = False  # with another request: its trace alone does not say which is meant

@@ -80,7 +80,7 @@ class Upstreams:
         """One histogram for each part of the way."""
         return tuple(
             Family(
-                name=f"andon_upstream_{part}_seconds",
+                name=f"andon_target_{part}_seconds",
                 kind="histogram",
                 meaning=meaning,
                 samples=tuple(_sample(*item) for item in sorted(self._counts[part].items())),
