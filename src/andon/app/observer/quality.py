@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from andon.app.observer.gates import ObservedGates
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.quality_routes import MonitorView, QualityDetail, QualityPage, quality_routes
 from andon.kernel.errors import Refused
@@ -105,5 +106,6 @@ def build_quality(ground: ObserverGround) -> Part:
         name="quality",
         routes=quality_routes(QualityVerbs(ground, watch)),
         controllers=(QualityController(ground.store, ground.clock, watch),),
+        loops=(ObservedGates(ground).run,),
         metrics=(watch,),
     )
