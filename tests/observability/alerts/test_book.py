@@ -252,7 +252,9 @@ def test_instances_of_a_rule_are_bounded_and_those_seen_before_stay() -> None:
     assert all(one.labels["endpoint"] >= "e0100" for one in desk.book.instances["errors"].values())
 
 
-@pytest.mark.parametrize(("text", "filled"), [("{endpoint} at {value}", "a at 0.5"), ("{nobody}", "{nobody}")])
+@pytest.mark.parametrize(
+    ("text", "filled"), [("{endpoint} at {value}", "a at 0.5"), ("{nobody}", "{nobody}")]
+)
 def test_annotations_are_filled_in(text: str, filled: str) -> None:
     desk = Desk(errors={"annotations": {"summary": text}})
     desk.at(0, errors=seen("a"))

@@ -110,7 +110,7 @@ class Book:
     def deliver(self, note: Notification, now_ns: int) -> None:
         """A notification has arrived."""
         self._settle(note, delivered, now_ns)
-        data = {"notification": note.id, "receiver": note.receiver, "reason": note.reason}
+        data: dict[str, Any] = {"notification": note.id, "receiver": note.receiver, "reason": note.reason}
         data |= {"firing": _names(note.firing), "resolved": _names(note.resolved)}
         self._tell("alert.notified", f"Receiver/{note.receiver}", data, f"alert.notified/{note.id}", now_ns)
 
@@ -121,8 +121,8 @@ class Book:
             return failed(group, note, unknown=unknown)
 
         self._settle(note, without, now_ns)
-        data = {"notification": note.id, "receiver": note.receiver, "reason": note.reason, "why": why}
-        data["firing"] = _names(note.firing)
+        data: dict[str, Any] = {"notification": note.id, "receiver": note.receiver, "reason": note.reason}
+        data |= {"why": why, "firing": _names(note.firing)}
         self._tell(
             "alert.notify_failed",
             f"Receiver/{note.receiver}",
@@ -211,7 +211,7 @@ class Book:
             group = self.groups[key]
             members = self._members.get(key) or self._orphaned(group)
             receiver = self.receivers.get(group.receiver)
-            if receiver is None or is_empty(group, members):
+            if receiver is None or is_empty(group, members, now_ns):
                 del self.groups[key]
                 self._members.pop(key, None)
                 if key not in made:
@@ -264,11 +264,11 @@ class Book:
         self._members = {key: self._members_of(members) for key, members in found.items()}
         for key, rules in times.items():
             group = self.groups[key]
-            receiver = self.receivers.get(group.receiver, Receiving())
+            receiving = self.receivers.get(group.receiver, Receiving())
             self.groups[key] = msgspec.structs.replace(
                 group,
-                wait_ns=0 if receiver.groups_itself else min(rule.wait_ns for rule in rules),
-                interval_ns=NS if receiver.groups_itself else min(rule.interval_ns for rule in rules),
+                wait_ns=0 if receiving.groups_itself else min(rule.wait_ns for rule in rules),
+                interval_ns=NS if receiving.groups_itself else min(rule.interval_ns for rule in rules),
                 repeat_ns=min(rule.repeat_ns for rule in rules),
             )
         return made

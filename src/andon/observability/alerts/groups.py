@@ -150,8 +150,10 @@ def failed(group: Group, note: Notification, *, unknown: bool) -> Group:
     )
 
 
-def is_empty(group: Group, members: Members) -> bool:
-    """Whether there is nothing left to remember."""
+def is_empty(group: Group, members: Members, now_ns: int) -> bool:
+    """Whether there is nothing left to remember: not even when something was last told, for what comes again soon."""
+    if group.flushed_ns and now_ns < group.flushed_ns + group.interval_ns:
+        return False
     return not (group.outstanding or group.sent or group.doubtful or members.firing or members.muted)
 
 
