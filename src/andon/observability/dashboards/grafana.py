@@ -114,8 +114,10 @@ def _variable(name: str, title: str, query: str, everything: str) -> Any:
 
 def _filter(one: Filter) -> Any:
     # `.*`, not `.+`: a series without the label, such as one of a refused request, belongs to "All".
-    scope = '{job=~"$job", instance=~"$instance"}'
-    return _variable(one.label, one.title, f"label_values({one.family}{scope}, {one.label})", ".*")
+    named = f'__name__=~"{one.family}", ' if "|" in one.family else ""
+    family = "" if named else one.family
+    selector = f'{family}{{{named}job=~"$job", instance=~"$instance"}}'
+    return _variable(one.label, one.title, f"label_values({selector}, {one.label})", ".*")
 
 
 def _panel(panel: Panel) -> Any:

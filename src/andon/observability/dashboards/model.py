@@ -50,7 +50,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A choice at the head of the board: the values that `label` has on `family`."""
+    """A choice at the head of the board: the values that `label` has on `family`, or on one of `a|b`."""
 
     label: str
     family: str

@@ -1,13 +1,14 @@
-"""The board of quality: labels, how late and how complete they are; drift and whether it is an alarm.
+"""The board of quality: how good answers are, by labels and before them; how late labels are; what drifts.
 
 Figures of the latest look at each monitor; reports with noise floors are in `andon drift`.
 """
 
 from __future__ import annotations
 
-from andon.observability.dashboards.boards.service import BY_ENDPOINT
+from andon.observability.dashboards.boards.service import BY_RELEASE
 from andon.observability.dashboards.expressions import (
     ENDPOINT,
+    RELEASE,
     highest,
     mean,
     quantile,
@@ -19,6 +20,68 @@ from andon.observability.dashboards.expressions import (
 from andon.observability.dashboards.model import Board, Filter, Panel, Query, Row
 
 _MONITOR = 'monitor=~"$monitor"'
+
+_QUALITY = Row(
+    "Quality of answers",
+    (
+        Panel(
+            title="Realised and estimated",
+            meaning="Each figure by labels, and by scores before labels where the estimate is still trusted.",
+            unit="percentunit",
+            width=16,
+            queries=(
+                Query(
+                    series("andon_quality", _MONITOR, RELEASE, 'metric!~"mae|rmse|mse|cost"'),
+                    "{{monitor}} {{release}} {{metric}} {{kind}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Quality alarm",
+            meaning="1 where a monitor's leading figure has fallen by more than chance and its tolerance explain.",
+            unit="short",
+            shape="bars",
+            least=0,
+            most=1,
+            steps=((0, "green"), (1, "red")),
+            queries=(Query(highest(series("andon_quality_alarm", _MONITOR), "monitor"), "{{monitor}}"),),
+        ),
+        Panel(
+            title="Estimate less truth",
+            meaning="How far estimates were off once labels came.",
+            unit="percentunit",
+            queries=(
+                Query(
+                    series("andon_quality_estimate_error", _MONITOR, RELEASE),
+                    "{{monitor}} {{release}} {{metric}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Label coverage of the newest chunk",
+            meaning="Share of the chunk's answers that have a label: figures of few labels say little.",
+            unit="percentunit",
+            least=0,
+            most=1,
+            queries=(
+                Query(
+                    series("andon_quality_label_coverage_ratio", _MONITOR, RELEASE), "{{monitor}} {{release}}"
+                ),
+            ),
+        ),
+        Panel(
+            title="Label lag of the newest chunk",
+            meaning="From the answer to its label, by quantile.",
+            unit="s",
+            queries=(
+                Query(
+                    series("andon_quality_label_lag_seconds", _MONITOR, RELEASE),
+                    "{{monitor}} {{release}} {{quantile}}",
+                ),
+            ),
+        ),
+    ),
+)
 
 _LABELS = Row(
     "Labels",
@@ -101,8 +164,8 @@ _DRIFT = Row(
 QUALITY = Board(
     uid="andon-quality",
     title="Andon / Quality",
-    meaning="How complete and how late labels are, what drifts, and whether that is an alarm.",
-    filters=(*BY_ENDPOINT, Filter("monitor", "andon_drift_alarm", "monitor")),
-    rows=(_LABELS, _DRIFT),
+    meaning="How good answers are, how complete and how late labels are, what drifts, and whether that is an alarm.",
+    filters=(*BY_RELEASE, Filter("monitor", "andon_drift_alarm|andon_quality_alarm", "monitor")),
+    rows=(_QUALITY, _LABELS, _DRIFT),
     since="now-24h",
 )
