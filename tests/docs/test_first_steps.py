@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,11 +15,13 @@ import pytest
 from tests.e2e.factories import Factory, free_ports, wait_for
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "first-steps.md"
+COUNTED = re.compile(r"adder-answers .* 98 % +\d")
 # What the reader waits for before a block that contains the words; the page says so beside it.
-PATIENCE = {
-    "seq 300": ("adder-1", "Progressing"),
-    "explain rollout adder-1": ("adder-1", "Aborted"),
-    "promote adder-2": ("adder-2", "Progressing"),
+PATIENCE: dict[str, Callable[[Factory], bool]] = {
+    "seq 300": lambda factory: factory.phase("adder-1") == "Progressing",
+    "explain rollout adder-1": lambda factory: factory.phase("adder-1") == "Aborted",
+    "promote adder-2": lambda factory: factory.phase("adder-2") == "Progressing",
+    "top --once": lambda factory: bool(COUNTED.search(factory.andon("objectives").stdout)),
 }
 
 
@@ -70,14 +74,19 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     said = {}
     try:
         for block in blocks():
-            for words, (rollout, phase) in PATIENCE.items():
+            for words, come in PATIENCE.items():
                 if words in block:
-                    wait_for(f"{rollout} {phase}", lambda r=rollout, p=phase: reader.factory.phase(r) == p)
+                    wait_for(f"what comes before '{words}'", functools.partial(come, reader.factory))
             said[block.splitlines()[0]] = reader.type(block)
     finally:
         reader.factory.andon("down", code=None)
         for process in reader.factory.processes("") + _stand_ins(reader):
             process.kill()
+    everything = "\n".join(said.values())
+    assert re.search(r"adder@2 +500 +\d", everything)  # the rows, by release and status
+    assert "1 accepted." in everything  # the label
+    assert re.search(r"adder@1 +7\n", everything)  # and the answer that it is about
+    assert COUNTED.search(everything)
     report = said["andon explain rollout adder-1"]
     assert "Phase     Aborted" in report
     assert "breach" in report

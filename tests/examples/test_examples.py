@@ -152,3 +152,19 @@ def test_mlflow(tmp_path: Path) -> None:
         served, body = ask(factory, "iris", documented("mlflow", "andon invoke iris"))
         assert served == "iris@1"
         assert '"datatype": "INT64"' in body
+
+
+def test_quality(tmp_path: Path) -> None:
+    with example("quality", tmp_path / "quality") as factory:
+        make_key(factory, "lending")
+        factory.wait_until_served("loans")
+        run(factory, "apply_for_loans.py", "200")
+        before = run(factory, "accuracy.py")
+        assert before.startswith("loans@1: 200 answers, 0 labels")
+        assert "not known yet" in before
+        factory.andon("facts", "import", "labels.csv")
+        after = run(factory, "accuracy.py")
+        assert after.startswith("loans@1: 200 answers, 200 labels")
+        by_scores, by_labels = (float(share) for share in re.findall(r"([\d.]+)%", after))
+        assert abs(by_scores - by_labels) < 10
+        assert [item["name"] for item in factory.read("quality")["items"]] == ["loans"]
