@@ -8,6 +8,7 @@ it. Nothing is told to `/metrics` by any other way than through the factory.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -40,6 +41,7 @@ PATIENCE_S = 60.0
 HOUR_NS = 3600 * 10**9
 PAST_HOURS = 48
 PAST_ROWS_PER_HOUR = 150
+TOLD_AFTER = 12  # answers of one client later, about two seconds
 MODELS = {"fluent": "dummy?gap_ms=3&tokens=12", "flaky": "dummy?fail_every=3", "failing": "dummy?status=500"}
 CHATS = ("fluent", "flaky", "failing")
 
@@ -229,12 +231,14 @@ class Clients:
     def _run(self, seed: int) -> None:
         chance = random.Random(seed)
         number = 0
+        answers: collections.deque[str] = collections.deque()
         while not self._stopping.wait(0.05):
             number += 1
             name = chance.choice((*CHATS, "fluent", "fluent"))
-            asked = self._chat(name, stream=number % 2 == 0)
+            answers.append(self._chat(name, stream=number % 2 == 0))
             self._predict(chance)
-            self._tell(asked, chance, f"{seed}-{number}")
+            if len(answers) > TOLD_AFTER:  # nobody judges an answer before the ledger has it
+                self._tell(answers.popleft(), chance, f"{seed}-{number}")
             if number % 7 == 0:
                 self._call("/v1/chat/completions", {"model": "nobody", "messages": []})
                 self._leave()

@@ -20,7 +20,7 @@ TOKEN = re.compile(
   | (?P<variable>\$\{[A-Za-z_]\w*(?::\w+)?\}|\$[A-Za-z_]\w*)
   | (?P<duration>(?:\d+(?:ms|[smhdwy]))+)
   | (?P<number>0x[0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-  | (?P<name>[A-Za-z_:][A-Za-z0-9_:]*)
+  | (?P<name>:?[A-Za-z_][A-Za-z0-9_:]*)
   | (?P<mark>==|!=|=~|!~|>=|<=|[-+*/%^(){}\[\],=<>@:])
     """,
     re.VERBOSE,
@@ -69,8 +69,7 @@ class Selector(msgspec.Struct, frozen=True):
 def read_selectors(text: str) -> tuple[Selector, ...]:
     """Every selector of an expression. Raises `NotPromQL`."""
     reader = _Reader(list(_tokens(text)), len(text))
-    reader.expression("")
-    reader.expect_end()
+    reader.whole()
     return tuple(reader.found)
 
 
@@ -92,7 +91,9 @@ class _Reader:
         self._depth = 0
         self.found: list[Selector] = []
 
-    def expect_end(self) -> None:
+    def whole(self) -> None:
+        """Reads everything; a bare range is no value that could be shown."""
+        self._must(not self.expression(""))
         self._must(self._peek().kind == "end")
 
     def expression(self, function: str) -> bool:
@@ -123,8 +124,10 @@ class _Reader:
         token = self._take()
         selected = False
         if token.text == "(":
-            self.expression(function)
+            ranged = self.expression(function)
             self._expect(")")
+            if ranged:
+                return True
         elif (
             token.kind == "name"
             and (token.text in AGGREGATIONS)

@@ -175,7 +175,7 @@ _WHOSE = Row(
             title="Told too late",
             meaning="In-flight seconds of long requests that were told after their interval had been counted.",
             unit="s",
-            queries=(Query(total(rate("andon_gpu_late_seconds_total"))),),
+            queries=(Query(or_none(total(rate("andon_gpu_late_seconds_total")), "endpoint")),),
         ),
     ),
 )

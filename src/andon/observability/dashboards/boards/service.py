@@ -171,11 +171,13 @@ _GATEWAY = Row(
             ),
         ),
         Panel(
-            title="Guards",
-            meaning="Time spent in guards.",
+            title="P99 overhead by endpoint",
+            meaning="The slowest hundredth of what the gateway itself took.",
             unit="s",
             queries=(
-                Query(quantile(0.95, "andon_guard_seconds", "endpoint", ENDPOINT, RELEASE), "{{endpoint}}"),
+                Query(
+                    quantile(0.99, "andon_overhead_seconds", "endpoint", ENDPOINT, RELEASE), "{{endpoint}}"
+                ),
             ),
         ),
         Panel(
