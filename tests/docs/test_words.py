@@ -39,6 +39,11 @@ SYNONYMS = {
     "backend": "target",
     "orchestrator": "control",
     "reconciler": "controller",
+    "slo": "objective",
+    "ground_truth": "label",
+    "snooze": "silence",
+    "subscriber": "consumer",
+    "golden_set": "reference",
 }
 # Where another's word must be spoken: their protocol or their package names it so.
 SPOKEN_BY_OTHERS = {"backend": "store"}
