@@ -132,8 +132,8 @@ def _card(metric: str, name: str, release: dict[str, Any]) -> str:
 
 def _over_time(report: dict[str, Any]) -> str:
     course = (
-        f"{escape(report['leading'])} from labels with its 95 % interval, and what the scores alone said before with "
-        "the band in which it was to lie. A ring is an alarm."
+        f"The figure {escape(report['leading'])}, from labels with its 95 % interval, and what the scores alone said "
+        "before with the band in which it was to lie. A ring is an alarm."
     )
     words = [course]
     for release in report["releases"]:

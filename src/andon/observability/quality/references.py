@@ -19,12 +19,27 @@ from andon.observability.quality.model import ESTIMATED, LESS_IS_BETTER, CostSpe
 
 Floats = NDArray[np.float64]
 
-CHUNKS = 10  # parts of the reference, in order of time, that show how much a figure moves by itself
+SPLITS = (
+    10,
+    20,
+    40,
+    80,
+    160,
+)  # into so many parts, in order of time, a reference is cut to see how figures stray
+PART_ROWS_MIN = 50
 SIGMAS = 3.0  # half the width of an estimate's band, in sampling errors
 MONTH_S = 30 * 86_400.0
 SETTLED_LOOKED_AT = 20
 MISS_CHANCE = 0.0027  # of a normal value to lie outside of three standard deviations
 MISS_DOUBT = 0.01  # chance of switching an honest estimate off, at each look
+
+
+class Wander(msgspec.Struct, frozen=True, array_like=True):
+    """How a figure strays over equal parts of a reference."""
+
+    parts: int
+    rows: int  # of one part
+    deviation: float
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +50,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     values: dict[str, float]
     spreads: dict[str, float]  # standard error of n rows is spread / sqrt(n)
-    wanders: dict[str, float]  # standard deviation over the chunks of the reference
-    chunk_rows: int
+    wanders: dict[str, tuple[Wander, ...]]  # by figure, largest parts first
     until_ns: int = 0  # of its last row; chunks from before are not judged by it
     calibration: Calibration | None = None  # null where the scores are probabilities as they are
     scored: bool = False  # has scores to estimate from
@@ -49,16 +63,6 @@ def make_reference(
     if not sample.rows:
         raise ValueError("a reference needs labelled rows")
     found = figures_of(problem, sample, costs)
-    parts = [
-        figures_of(problem, part_of(sample, rows), costs)
-        for rows in np.array_split(np.arange(sample.rows), CHUNKS)
-        if len(rows)
-    ]
-    wanders = {
-        name: float(np.std([part[name].value for part in parts if name in part], ddof=1))
-        for name in found
-        if sum(name in part for part in parts) > 1
-    }
     scored = problem != "regression" and bool(np.isfinite(sample.scores).all())
     calibration = None
     if scored:
@@ -73,12 +77,28 @@ def make_reference(
         rows=sample.rows,
         values={name: figure.value for name, figure in found.items()},
         spreads={name: figure.spread for name, figure in found.items() if figure.spread is not None},
-        wanders=wanders,
-        chunk_rows=max(1, sample.rows // CHUNKS),
+        wanders=_wanders(problem, sample, costs),
         until_ns=until_ns,
         calibration=calibration,
         scored=scored,
     )
+
+
+def _wanders(problem: str, sample: Sample, costs: CostSpec | None) -> dict[str, tuple[Wander, ...]]:
+    found: dict[str, list[Wander]] = {}
+    for count in SPLITS:
+        rows = sample.rows // count
+        if rows < PART_ROWS_MIN:
+            break
+        told = [
+            figures_of(problem, part_of(sample, slice(place * rows, (place + 1) * rows)), costs)
+            for place in range(count)
+        ]
+        for name in told[0]:
+            values = [figures[name].value for figures in told if name in figures]
+            if len(values) > 1:
+                found.setdefault(name, []).append(Wander(len(values), rows, float(np.std(values, ddof=1))))
+    return {name: tuple(wanders) for name, wanders in found.items()}
 
 
 def estimate_figures(
@@ -124,21 +144,22 @@ def alarm_threshold(
 ) -> float | None:
     """The value of the figure in a chunk of so many rows beyond which it has fallen; null if unknown.
 
-    The reference's value, less the tolerance, less what chance explains: the larger of the sampling error and of how
-    the reference's own chunks stray. Their number is small, so the quantile is Student's, and the reference's own
-    mean is uncertain too: with ten chunks, three standard deviations would be crossed 1.2 % of the time.
+    The reference's value, less the tolerance, less what chance explains: the sampling error, and what the reference's
+    own parts of about that size stray beyond theirs (rows that are near in time are alike). Their number is small, so
+    the quantile is Student's, and the reference's own mean is uncertain too: with ten parts, three standard deviations
+    would be crossed 1.2 % of the time.
     """
     value = reference.values.get(metric)
     if value is None or rows <= 0:
         return None
-    sampling = reference.spreads.get(metric, 0.0) * math.sqrt(1.0 / rows + 1.0 / reference.rows)
-    own = reference.spreads.get(metric, 0.0) / math.sqrt(reference.chunk_rows)
-    # What the chunks of the reference stray beyond their own sampling error is not made smaller by more rows.
-    wander = math.sqrt(max(reference.wanders.get(metric, 0.0) ** 2 - own**2, 0.0))
-    reach = float(ndtri(1.0 - chance)) * sampling
-    if wander:
-        student = float(stdtrit(CHUNKS - 1, 1.0 - chance)) * math.sqrt(1.0 + 1.0 / CHUNKS)
-        reach = math.hypot(reach, student * wander)
+    spread = reference.spreads.get(metric, 0.0)
+    reach = float(ndtri(1.0 - chance)) * spread * math.sqrt(1.0 / rows + 1.0 / reference.rows)
+    wanders = reference.wanders.get(metric, ())
+    if wanders:
+        near = min(wanders, key=lambda one: abs(math.log(one.rows / rows)))
+        excess = math.sqrt(max(near.deviation**2 - spread**2 / near.rows, 0.0))
+        student = float(stdtrit(near.parts - 1, 1.0 - chance)) * math.sqrt(1.0 + 1.0 / near.parts)
+        reach = math.hypot(reach, student * excess)
     less = tolerance + reach
     return value + less if metric in LESS_IS_BETTER else value - less
 
