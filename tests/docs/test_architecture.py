@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from andon.app import chain
+from andon.app.observer.assembly import build_parts, builders
 from andon.kernel.clock import SystemClock
 from andon.kernel.random import SystemRandom
 from andon.kernel.reports import Report
@@ -42,7 +44,7 @@ def test_every_room_is_on_it_and_no_other() -> None:
 
 
 def test_its_layers_are_those_that_the_linter_holds() -> None:
-    said = re.search(r"\*\*Who may know whom\*\*: `(.*?)`;", PAGE, re.DOTALL)
+    said = re.search(r"\*\*Who may know whom\*\*:\s`(.*?)`;", PAGE, re.DOTALL)
     assert said is not None
     text = said.group(1).replace("(blind to one another)", "")
     layers = [set(re.findall(r"\w+", layer)) for layer in text.split("→")]
@@ -62,6 +64,13 @@ def test_its_chain_is_the_one_that_is_wired(tmp_path: Path) -> None:
         random=SystemRandom(),
     )
     assert [STAGES[step.strip()] for step in steps] == [type(stage).__name__ for stage in stages]
+
+
+def test_its_parts_are_those_of_the_observer() -> None:
+    parts = re.findall(r"^\| (\w+) \|", PAGE.split("## The observer")[1].split("\n## ")[0], re.MULTILINE)
+    built = [build.__name__.removeprefix("build_") for build in builders()]
+    last = re.findall(r"\bbuild_(\w+)\(ground, ", inspect.getsource(build_parts))  # those that tell of all the others
+    assert parts == ["part", *built, *last]
 
 
 class _NoReports:
