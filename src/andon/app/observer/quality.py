@@ -107,5 +107,6 @@ def build_quality(ground: ObserverGround) -> Part:
         routes=quality_routes(QualityVerbs(ground, watch)),
         controllers=(QualityController(ground.store, ground.clock, watch),),
         loops=(ObservedGates(ground).run,),
+        consumers=(watch,),
         metrics=(watch,),
     )

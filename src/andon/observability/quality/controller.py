@@ -126,8 +126,6 @@ def settle(facts: MonitorFacts) -> MonitorStatus:
         before,
         state="alarm" if alarmed else "good" if standing.judged else "waiting",
         message=facts.message or ("" if standing.judged else "fewer labels than a reference needs have come"),
-        # The moment of the look itself would change the status, and write it, at every turn.
-        looked_ns=facts.looked.until_ns,
         until_ns=facts.looked.until_ns,
         since_ns=0 if not alarmed else before.since_ns or facts.looked.looked_ns,
         episode=before.episode + begins,

@@ -187,7 +187,6 @@ class MonitorStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     state: State = "waiting"
     message: str = ""
-    looked_ns: int = 0  # labels learnt until then are in
     until_ns: int = 0  # end of the last chunk that was looked at
     since_ns: int = 0  # since when it is an alarm
     episode: int = 0  # how many alarms there were

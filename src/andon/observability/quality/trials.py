@@ -32,7 +32,8 @@ _LABELLED = f"""
 WITH drawn AS ({_DRAWN}), known AS (
     SELECT request_id, arg_min(value, at_ns) AS label, arg_min("text", at_ns) AS label_text,
         min(at_ns) AS known_ns
-    FROM labels_history WHERE name = $label AND request_id IS NOT NULL GROUP BY request_id
+    FROM labels_history
+    WHERE name = $label AND at_ns >= $since_ns AND request_id IS NOT NULL GROUP BY request_id
 )
 SELECT drawn.*, label, label_text FROM drawn JOIN known ON known.request_id = drawn.id
 ORDER BY known_ns, id LIMIT {TRIALS_MAX}

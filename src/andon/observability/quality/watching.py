@@ -17,8 +17,10 @@ from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused
 from andon.kernel.ports import Runner
 from andon.kernel.units import duration_s
+from andon.ledger.facts.model import Fact, Label
 from andon.ledger.queries import Engine
-from andon.observability.families import Family
+from andon.ledger.reader import Entry
+from andon.observability.families import OTHER, Family
 from andon.observability.quality.evaluation import Ground, evaluate_chunk, judge_trust, reconcile
 from andon.observability.quality.figures import part_of
 from andon.observability.quality.keeping import BASELINE, Kept, QualityFolder, terms_of
@@ -47,8 +49,10 @@ from andon.observability.quality.repository import (
 from andon.observability.quality.telling import families_of, standing_of
 from andon.observability.signals import Signal
 
+NAMES_MAX = 1000  # of labels; those beyond are heard as one
 _SECOND_NS = 1_000_000_000
 _SETTLE_NS = 5 * _SECOND_NS  # after its end a period is complete in the ledger
+_FRESH_NS = 30 * _SECOND_NS  # for so long after a label came it is looked for in the ledger
 CHUNKS_PER_LOOK = 40  # the rest at the next look, so that a look stays short
 
 
@@ -62,7 +66,9 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityWatch:
-    """Every monitor's memory and report."""
+    """Every monitor's memory and report; a consumer of the feed for the sake of labels."""
+
+    name = "quality"
 
     def __init__(self, engine: Engine, runner: Runner, clock: Clock, folder: Path) -> None:
         self._engine = engine
@@ -70,10 +76,22 @@ class QualityWatch:
         self._clock = clock
         self._folder = QualityFolder(folder)
         self._kept: dict[str, Kept] = {}
+        self._heard: dict[str, int] = {}  # when a label of a name last came
         self._one = asyncio.Lock()  # a look may take half of a gigabyte; two would take one
         self.reports: dict[str, QualityReport] = {}
         self.specs: dict[str, MonitorSpec] = {}
         self.since: dict[str, int] = {}  # since when a monitor alarms; told by the controller
+
+    def take_rows(self, entries: Sequence[Entry]) -> None:
+        """Rows are read from the ledger when their period is over."""
+
+    def take_facts(self, facts: Sequence[Fact]) -> None:
+        """Labels are read from the ledger too; here it is only heard that there are some."""
+        now_ns = self._clock.now_ns()
+        for fact in facts:
+            if isinstance(fact, Label):
+                known = fact.name in self._heard or len(self._heard) < NAMES_MAX
+                self._heard[fact.name if known else OTHER] = now_ns
 
     async def look(self, name: str, spec: MonitorSpec) -> Looked:
         """Take in what is new. Raises `Refused` where the ledger cannot be asked."""
@@ -95,14 +113,16 @@ class QualityWatch:
         oldest = Span(from_ns=max(0, end_ns - spec.keep * period_ns), until_ns=end_ns)
         new = Span(from_ns=max(kept.until_ns, oldest.from_ns), until_ns=end_ns)
         due = set(read_periods(self._engine, spec, new, period_ns)) if new.from_ns < end_ns else set()
-        if kept.until_ns:
+        # What came while no observer ran is found at the first look; then a silence needs no query.
+        quiet = name in self.reports and self._last_heard(spec.label) < now_ns - _FRESH_NS
+        if kept.until_ns and not quiet:
             # Labels are learnt in order, but a batch may still be on its way to the tables: look back a little.
             since_ns = kept.looked_ns - _SETTLE_NS
             seen = Span(from_ns=oldest.from_ns, until_ns=kept.until_ns)
             due |= set(read_touched(self._engine, spec, seen, period_ns, since_ns))
         todo = sorted(due)
         before = (len(kept.references), kept.until_ns, bool(todo))
-        if todo or not kept.references:
+        if todo:
             self._refer(kept, spec, now_ns)
         for number in todo[:CHUNKS_PER_LOOK]:
             span = Span(from_ns=number * period_ns, until_ns=(number + 1) * period_ns)
@@ -120,6 +140,9 @@ class QualityWatch:
             looked_ns=kept.looked_ns,
             note=kept.note,
         )
+
+    def _last_heard(self, label: str) -> int:
+        return max(self._heard.get(label, 0), self._heard.get(OTHER, 0))
 
     def _ground(self, spec: MonitorSpec, kept: Kept, release: str, trust: Trust | None = None) -> Ground:
         return Ground(
