@@ -27,7 +27,7 @@ from andon.observability.dashboards.boards import BOARDS
 from andon.observability.dashboards.grafana import render
 from andon.observability.dashboards.lint import lint, panels_of
 from benchmarks.collector import collecting
-from benchmarks.dashboards_world import Clients, Imagined, Plant, fetch, providing, scraping
+from benchmarks.dashboards_world import Clients, Imagined, Plant, fetch, providing, scraping, wait_for
 from benchmarks.harness import QUICK, conclude, table
 
 SECONDS = 20.0 if QUICK else 100.0
@@ -88,13 +88,14 @@ def measure(seconds: float, *, devices: bool) -> list[Shown]:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="andon-dashboards-")))
         if said := check_by_promtool(root):
             raise SystemExit(f"promtool: {said}")
-        told = stack.enter_context(Imagined(root / "devices.json")).path if devices else None
+        imagined = stack.enter_context(Imagined(root / "devices.json"))
         provider = stack.enter_context(providing())
         collector = stack.enter_context(collecting())
         (root / "plant").mkdir()
-        plant = Plant(root / "plant", provider, collector.url, told)
+        plant = Plant(root / "plant", provider, collector.url, imagined.path if devices else None)
         stack.callback(plant.stop)
         plant.start()
+        imagined.pids = wait_for("the replicas to be seen", plant.replicas)
         prometheus = stack.enter_context(scraping(root / "prometheus", plant))
         began = time.time()
         with Clients(plant) as clients:

@@ -41,7 +41,7 @@ PATIENCE_S = 60.0
 HOUR_NS = 3600 * 10**9
 PAST_HOURS = 48
 PAST_ROWS_PER_HOUR = 150
-TOLD_AFTER = 12  # answers of one client later, about two seconds
+TOLD_AFTER = 24  # answers of one client later, about two seconds
 MODELS = {"fluent": "dummy?gap_ms=3&tokens=12", "flaky": "dummy?fail_every=3", "failing": "dummy?status=500"}
 CHATS = ("fluent", "flaky", "failing")
 
@@ -58,16 +58,23 @@ def wait_for(what: str, look: Any, patience_s: float = PATIENCE_S) -> Any:
 
 def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body; 0 where nobody answers."""
+    status, answer, _ = exchange(url, body, headers)
+    return status, answer
+
+
+def exchange(
+    url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes, str]:
+    """Status, body and request id; 0 where nobody answers."""
+    request = urllib.request.Request(url, body, dict(headers or {}))
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, body, dict(headers or {})), timeout=30
-        ) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read(), answer.headers.get("x-request-id", "")
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read()
+            return error.code, error.read(), error.headers.get("x-request-id", "")
     except (OSError, ValueError):
-        return 0, b""
+        return 0, b"", ""
 
 
 def documents(provider: str) -> list[dict[str, Any]]:
@@ -192,6 +199,15 @@ class Plant:
         time.sleep(0.5)  # the key reaches the gateway with the next snapshot
         self.andon("drift", "baseline", "credit-rows", "--since", "2d")
 
+    def replicas(self) -> tuple[int, ...]:
+        """Process ids of the models that this machine serves."""
+        status, body = fetch(
+            f"http://127.0.0.1:{self.control_port}/v1/infrastructure",
+            headers={"authorization": f"Bearer {(self.root / '.andon/admin.key').read_text().strip()}"},
+        )
+        processes = (json.loads(body).get("now") or {}).get("processes", ()) if status == 200 else ()
+        return tuple(one["pid"] for one in processes if one["role"] == "replica")
+
     def stop(self) -> None:
         """End it."""
         with contextlib.suppress(SystemExit):  # what could not be started cannot be stopped
@@ -235,33 +251,35 @@ class Clients:
         while not self._stopping.wait(0.05):
             number += 1
             name = chance.choice((*CHATS, "fluent", "fluent"))
-            answers.append(self._chat(name, stream=number % 2 == 0))
-            self._predict(chance)
-            if len(answers) > TOLD_AFTER:  # nobody judges an answer before the ledger has it
+            answers += (self._chat(name, stream=number % 2 == 0), self._predict(chance))
+            while len(answers) > TOLD_AFTER:  # nobody judges an answer before the ledger has it
                 self._tell(answers.popleft(), chance, f"{seed}-{number}")
             if number % 7 == 0:
                 self._call("/v1/chat/completions", {"model": "nobody", "messages": []})
                 self._leave()
             self.calls += 2
 
-    def _call(self, path: str, body: Any, **headers: str) -> tuple[int, bytes]:
+    def _call(self, path: str, body: Any, **headers: str) -> str:
+        """One call; its request id, if it was answered well."""
         sent = {
             "authorization": f"Bearer {self._plant.key}",
             "content-type": "application/json",
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        return fetch(f"http://127.0.0.1:{self._plant.port}{path}", json.dumps(body).encode(), sent)
+        url = f"http://127.0.0.1:{self._plant.port}{path}"
+        status, _, request = exchange(url, json.dumps(body).encode(), sent)
+        return request if status == 200 else ""
 
     def _chat(self, name: str, *, stream: bool) -> str:
-        """One chat; the id inside its answer, if it had one."""
         body = {"model": name, "messages": [{"role": "user", "content": "which spindle is due?"}]}
-        status, answer = self._call("/v1/chat/completions", {**body, **({"stream": True} if stream else {})})
-        return "" if status != 200 or stream else str(json.loads(answer)["id"])
+        return self._call("/v1/chat/completions", {**body, **({"stream": True} if stream else {})})
 
-    def _predict(self, chance: random.Random) -> None:
+    def _predict(self, chance: random.Random) -> str:
         data = [chance.gauss(0, 1) for _ in range(FEATURES)]
         tensor = {"name": "x", "shape": [1, FEATURES], "datatype": "FP32", "data": data}
-        self._call("/v2/models/credit/infer", {"inputs": [tensor]}, x_andon_features="age=1200,income=340")
+        return self._call(
+            "/v2/models/credit/infer", {"inputs": [tensor]}, x_andon_features="age=1200,income=340"
+        )
 
     def _leave(self) -> None:
         """A client that closes amid a stream."""
@@ -279,8 +297,8 @@ class Clients:
         with contextlib.suppress(OSError):  # the gateway may be quicker
             urllib.request.urlopen(request, timeout=30).close()
 
-    def _tell(self, answer: str, chance: random.Random, number: str) -> None:
-        about = {"response": answer} if answer else {"request": f"unknown-{number}"}
+    def _tell(self, request: str, chance: random.Random, number: str) -> None:
+        about = {"request": request or f"unknown-{number}"}
         kinds = ({"kind": "thumb", "value": chance.randrange(2)}, {"kind": "rating", "value": chance.randrange(1, 6)},
                  {"kind": "regenerate"})  # fmt: skip
         for path, item in (
@@ -302,6 +320,7 @@ class Imagined:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.pids: tuple[int, ...] = ()  # that compute on the first one
         self._began = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -327,6 +346,7 @@ class Imagined:
                 memory_used_bytes=20 * 2**30, memory_total_bytes=80 * 2**30, power_watts=300.0,
                 energy_joules=300.0 * age_s, temperature_celsius=55.0, sm_clock_hertz=1_500_000_000,
                 memory_clock_hertz=1_200_000_000, ecc_uncorrected=0, ecc_corrected=3, pcie_replays=0,
+                pids=() if index else self.pids,
             )
             for index in range(2)
         )  # fmt: skip

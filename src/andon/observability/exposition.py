@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    UnknownMetricFamily,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -73,13 +78,14 @@ def _metric(family: Family) -> Any:
             metric.add_sample(f"{name}_count", labels, sample.count)
             metric.add_sample(f"{name}_sum", labels, sample.value)
         return metric
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    is_counter = family.kind == "counter"
+    named = is_counter and family.name.endswith(_SUFFIX)
+    # A counter that others have named, such as NVIDIA's, keeps its name: told without a type, as the formats ask.
+    kind = CounterMetricFamily if named else UnknownMetricFamily if is_counter else GaugeMetricFamily
     metric = kind(name, family.meaning, labels=names)
     for sample in family.samples:
         # Not `add_metric`: samples of one family may carry different labels, and the format allows it.
-        metric.add_sample(
-            name + _SUFFIX if family.kind == "counter" else name, dict(sample.labels), sample.value
-        )
+        metric.add_sample(family.name, dict(sample.labels), sample.value)
     return metric
 
 

@@ -34,7 +34,7 @@ class ViewPanel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     description: Annotated[str, Meta(max_length=500, description="what it means; else the title")] = ""
     metric: Annotated[str, Meta(description="a family: *_total is read as a rate")] = ""
     quantile: Annotated[
-        float | None, Meta(gt=0, lt=1, description="of a histogram; without it, the mean")
+        Annotated[float, Meta(gt=0, lt=1)] | None, Meta(description="of a histogram; without it, the mean")
     ] = None
     histogram: Annotated[bool, Meta(description="the family is a histogram")] = False
     by: Annotated[tuple[Label, ...], Meta(max_length=5, description="labels to group by")] = ()

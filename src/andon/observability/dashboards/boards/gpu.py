@@ -15,6 +15,7 @@ _COUNT = series("andon_gpus")
 _BUSY = rate("andon_gpu_attributed_seconds_total")
 _ENERGY = rate("andon_gpu_attributed_joules_total")
 _WORK = 'endpoint!="unattributed"'
+_OUTPUT = 'type="output"'
 
 
 def or_none(what: str, label: str) -> str:
@@ -143,12 +144,28 @@ _WHOSE = Row(
         ),
         Panel(
             title="Tokens per GPU-second",
-            meaning="Useful output of each busy second of a device: the figure that utilisation hides.",
+            meaning="Output tokens of the endpoints chosen above for each busy second of a device that they had: the "
+            "figure that utilisation hides. Leave out endpoints of providers elsewhere.",
             unit="short",
             queries=(
                 Query(
                     or_none(
-                        f"{total(rate('andon_tokens_total', ENDPOINT), 'endpoint')} / "
+                        f"{total(rate('andon_tokens_total', _OUTPUT, ENDPOINT))} / "
+                        f"({total(rate('andon_gpu_attributed_seconds_total', _WORK, ENDPOINT))} > 0)",
+                        "endpoint",
+                    ),
+                    "{{endpoint}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Requests per GPU-second",
+            meaning="Requests of an endpoint for each busy second of a device that it had.",
+            unit="short",
+            queries=(
+                Query(
+                    or_none(
+                        f"{total(rate('andon_overhead_seconds_count', ENDPOINT), 'endpoint')} / "
                         f"({total(rate('andon_gpu_attributed_seconds_total', _WORK, ENDPOINT), 'endpoint')} > 0)",
                         "endpoint",
                     ),
@@ -170,12 +187,6 @@ _WHOSE = Row(
                     "{{endpoint}}",
                 ),
             ),
-        ),
-        Panel(
-            title="Told too late",
-            meaning="In-flight seconds of long requests that were told after their interval had been counted.",
-            unit="s",
-            queries=(Query(or_none(total(rate("andon_gpu_late_seconds_total")), "endpoint")),),
         ),
     ),
 )
@@ -200,6 +211,12 @@ _HEALTH = Row(
             meaning="Packets sent again on the bus, a second.",
             unit="cps",
             queries=_dcgm("PCIE_REPLAY_COUNTER", counts=True),
+        ),
+        Panel(
+            title="Told too late",
+            meaning="In-flight seconds of long requests that were told after their interval had been counted.",
+            unit="short",
+            queries=(Query(or_none(total(rate("andon_gpu_late_seconds_total")), "endpoint")),),
         ),
     ),
 )
