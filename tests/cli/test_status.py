@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import msgspec
 import pytest
 
+from andon.app.cli.client import Client
 from andon.app.cli.status import describe, size
 from andon.kernel.devices import DeviceReading, Devices
+from andon.kernel.errors import Transient
 from andon.observability.infrastructure.model import (
     FileSystem,
     Gateway,
@@ -116,3 +119,10 @@ def test_an_observer_that_is_away_or_new_is_said() -> None:
 )
 def test_sizes_are_read_by_people(given: int, text: str) -> None:
     assert size(given) == text
+
+
+def test_a_process_that_hangs_is_waited_for_as_long_as_was_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"http://127.0.0.1:{silent.getsockname()[1]}", "key").within(0.05)
+        with pytest.raises(Transient, match="timed out"):
+            client.get("/v1/infrastructure")

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from andon.kernel.errors import AndonError, Refused, Transient
 
-TIMEOUT_S = 60.0  # longer than the heartbeat of a followed stream
+TIMEOUT_S = 130.0  # longer than control waits for the observer, so that control can say who is away
 LINE_BYTES_MAX = 16 * 2**20
 
 
@@ -34,7 +34,7 @@ class RemoteError(AndonError):
 class Client:
     """Calls one control process."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused(
@@ -43,6 +43,11 @@ class Client:
         self.url = url
         self._parts = parts
         self._key = key
+        self._timeout_s = timeout_s
+
+    def within(self, timeout_s: float) -> Client:
+        """The same calls, for one who would rather hear nothing than wait longer."""
+        return Client(self.url, self._key, timeout_s)
 
     def get(self, path: str, /, **query: Any) -> Any:
         """The decoded answer of a GET. Query values that are None or empty are left out."""
@@ -100,7 +105,7 @@ class Client:
         self, method: str, path: str, query: dict[str, Any], body: Any, media_type: str = "application/json"
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
         given = {name: value for name, value in query.items() if value not in (None, "", False)}
         target = self._parts.path.rstrip("/") + path + ("?" + urlencode(given) if given else "")
         headers = {"authorization": f"Bearer {self._key}", "accept": "application/json"}

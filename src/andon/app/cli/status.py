@@ -16,7 +16,9 @@ from andon.app.cli.session import Session
 from andon.app.cli.table import age, at_path, cell, render_table, tint
 from andon.kernel.errors import AndonError
 
-_AWAY = ("observer_unreachable", "observer_missing", "not_found", "unknown_route")
+OBSERVER_S = 5.0  # what the observer has at hand it tells at once; one that hangs is said to be away
+
+_AWAY = ("control_unreachable", "observer_unreachable", "observer_missing", "not_found", "unknown_route")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +33,9 @@ def status(context: typer.Context) -> int:
     ready = client.get("/readyz")
     endpoints = _listed(client, "Endpoint")
     rollouts = [item for item in _listed(client, "Rollout") if _active(item)]
-    infrastructure = _asked(client, "/v1/infrastructure", seconds=0)
-    tables = _asked(client, "/v1/ledger")
+    brief = client.within(OBSERVER_S)
+    infrastructure = _asked(brief, "/v1/infrastructure", seconds=0)
+    tables = _asked(brief, "/v1/ledger") if infrastructure is not None else None
     answer = {
         "ready": ready,
         "url": client.url,
