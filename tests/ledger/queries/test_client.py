@@ -99,3 +99,14 @@ def test_every_form_holds_every_value(rig: Rig) -> None:
     assert b'"{""age"":3}"' in export.encode(table, "csv")
     assert export.decode(export.encode(table, "arrow")).to_pylist() == table.to_pylist()
     assert export.encode(table, "parquet")[:4] == b"PAR1"
+
+
+def test_what_python_or_parquet_cannot_hold_still_leaves(rig: Rig) -> None:
+    table = rig.engine.query(
+        "SELECT INTERVAL '1 month 2 days 1.5 seconds' AS span, DATE '0044-03-15 (BC)' AS ides, "
+        "'infinity'::TIMESTAMP AS never, NULL::INTERVAL AS none"
+    )
+    (row,) = export.records(table)
+    assert (row["span"], row["ides"], row["none"]) == ("P1M2DT1.5S", "-0043-03-15", None)
+    for form in export.MEDIA_TYPES:
+        assert export.encode(table, form)

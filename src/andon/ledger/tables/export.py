@@ -35,8 +35,7 @@ def columns(table: pa.Table) -> list[tuple[str, str]]:
 def rows(table: pa.Table) -> list[list[Any]]:
     """Every row as values that JSON has: times as ISO 8601 in UTC, bytes in base64, maps as objects."""
     plain = [
-        [_plain(value, field.type) for value in table[at].to_pylist()]
-        for at, field in enumerate(table.schema)
+        [_plain(value, field.type) for value in _values(table[at])] for at, field in enumerate(table.schema)
     ]
     return [list(row) for row in zip(*plain, strict=True)] if plain else []
 
@@ -55,7 +54,7 @@ def encode(table: pa.Table, form: str) -> bytes:
         return sink.getvalue()
     if form == "parquet":
         sink = io.BytesIO()
-        pa.parquet.write_table(table, sink, compression="zstd")
+        pa.parquet.write_table(_without_spans(table), sink, compression="zstd")
         return sink.getvalue()
     if form == "arrow":
         sink = io.BytesIO()
@@ -78,14 +77,43 @@ def _flat(table: pa.Table) -> pa.Table:
             pa.types.is_nested(field.type)
             or pa.types.is_binary(field.type)
             or pa.types.is_large_binary(field.type)
+            or pa.types.is_interval(field.type)
         ):
-            values = [_plain(value, field.type) for value in table[at].to_pylist()]
+            values = [_plain(value, field.type) for value in _values(table[at])]
             texts = [
                 value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
                 for value in values
             ]
             table = table.set_column(at, field.name, pa.array(texts, pa.string()))
     return table
+
+
+def _without_spans(table: pa.Table) -> pa.Table:
+    """Spans of months, days and nanoseconds as text: Arrow has no Parquet for them."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_interval(field.type):
+            texts = [_plain(value, field.type) for value in _values(table[at])]
+            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Values as Python has them; what Python cannot hold, such as a time before Christ, as text or not at all."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        return [_value(one) for one in column]
+    return values
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        try:
+            return str(scalar.cast(pa.string()).as_py())
+        except pa.ArrowException:
+            return None  # infinity
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:
@@ -98,6 +126,8 @@ def _plain(value: Any, kind: pa.DataType) -> Any:
         return value.isoformat()
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
+    if isinstance(value, pa.MonthDayNano):
+        return f"P{value.months}M{value.days}DT{decimal.Decimal(value.nanoseconds) / 10**9:f}S"
     if isinstance(value, decimal.Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
