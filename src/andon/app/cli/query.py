@@ -18,12 +18,13 @@ from andon.app.cli.commands import load
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit
 from andon.app.cli.session import Session
-from andon.app.cli.table import cell, render_table
+from andon.app.cli.table import cell, printable, render_table
 from andon.kernel.errors import AndonError, Refused
 
 FORMS = ("csv", "parquet", "arrow", "json")
 EXPORT_ROWS = 1_000_000
 EXPORT_S = 110.0
+_EXPLAINED = ["explain_key", "explain_value"]
 _BAR = 40  # characters that the whole duration of a request takes
 
 _Out = Annotated[Path | None, typer.Option("--out", help="Write to this file instead.")]
@@ -75,15 +76,21 @@ def query(
     emit(
         session,
         answer,
-        lambda: (
-            render_table(names, [[cell(value) for value in row] for row in rows], session.colour)
-            if names
-            else "Nothing here."
-        ),
+        lambda: _rendered(names, rows, session.colour),
         [cell(row[0]) for row in rows if row],
     )
     if answer["truncated"]:
         session.note(f"These are the first {len(rows)} rows; there are more. Ask for them with --limit.")
+
+
+def _rendered(names: list[str], rows: list[list[Any]], colour: bool) -> str:
+    if names == _EXPLAINED:
+        return "\n".join(str(plan) for _, plan in rows)  # a drawing of many lines
+    return (
+        render_table(names, [[cell(value) for value in row] for row in rows], colour)
+        if names
+        else "Nothing here."
+    )
 
 
 def export(
@@ -209,17 +216,19 @@ def render_story(story: dict[str, Any]) -> str:
             lines += ["", *_fact(name, fact)] if fact is facts[0] else _fact(name, fact)
     if story["spans"]:
         lines += ["", "Spans of the trace"]
-        lines += [
-            f"  {span['name']}  {cell(span['service'])}  {(span['end_ns'] - span['event_ns']) / 1e6:.1f} ms"
-            + ("  error" if span["error"] else "")
-            for span in story["spans"]
-        ]
+        lines += [_span(span) for span in story["spans"]]
     if story["bodies"]:
         lines += [
             "",
             "Recorded: " + ", ".join(f"{one['part']} ({one['size_bytes']} bytes)" for one in story["bodies"]),
         ]
     return "\n".join(lines)
+
+
+def _span(span: dict[str, Any]) -> str:
+    took_ms = (span["end_ns"] - span["event_ns"]) / 1e6
+    told = f"  {printable(span['name'])}  {printable(cell(span['service']))}  {took_ms:.1f} ms"
+    return told + ("  error" if span["error"] else "")
 
 
 def _attempt(attempt: dict[str, Any]) -> list[str]:
@@ -236,8 +245,17 @@ def _attempt(attempt: dict[str, Any]) -> list[str]:
     counts = [
         f"{name} {attempt[name]}" for name in ("input_tokens", "output_tokens") if attempt[name] is not None
     ]
+    counts += [
+        f"{name} {printable(cell(attempt[name]))}"
+        for name in ("prediction", "score", "reference")
+        if attempt.get(name) is not None
+    ]
     if counts:
         lines.append("  " + "  ".join(counts))
+    features = attempt.get("features")
+    if features:
+        took = ", ".join(f"{printable(name)} {us / 1000:.2f} ms" for name, us in features.items())
+        lines.append(f"  features: {took}")
     return lines
 
 
@@ -264,6 +282,7 @@ def _fact(name: str, fact: dict[str, Any]) -> list[str]:
     value = next(
         (fact[key] for key in ("value", "score", "label", "text") if fact.get(key) is not None), None
     )
-    return [
-        f"{name.removesuffix('s').replace('_', ' ')} {what}: {cell(value)}  known {moment(fact['at_ns'])}"
-    ]
+    kind = name.removesuffix("s").replace("_", " ")
+    told = kind if what in ("", kind) else f"{kind} {what}"
+    said = "" if value is None else f": {cell(value)}"
+    return [printable(f"{told}{said}  known {moment(fact['at_ns'])}")]

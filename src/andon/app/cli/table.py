@@ -6,6 +6,7 @@ Pure text in, text out, so that a table reads the same on a terminal, in a pipe 
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,10 +50,21 @@ def bold(text: str, colour: bool) -> str:
 
 def render_table(headings: Sequence[str], rows: Sequence[Sequence[str]], colour: bool = False) -> str:
     """Columns three blanks apart, headings in capitals, no blanks at the ends of lines."""
+    rows = [[printable(text) for text in row] for row in rows]
     widths = [max(len(row[at]) for row in (headings, *rows)) for at in range(len(headings))]
     lines = [bold(_line(headings, widths, False), colour)]
     lines.extend(_line(row, widths, colour) for row in rows)
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Text with its control characters spelt out: what callers sent must not move a terminal's cursor or a row."""
+    return text if text.isprintable() else "".join(map(_spelt, text))
+
+
+def _spelt(character: str) -> str:
+    is_control = unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if is_control else character
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], colour: bool) -> str:
