@@ -84,7 +84,7 @@ def render_bug(request_id: str) -> Response:
         status=500,
         code="internal_error",
         detail=f"Andon failed on this request ({request_id}); this is a defect, not something you did.",
-        hint="Look for this id in the control log and report what you find there.",
+        hint="Look for this id in .andon/logs and report what you find there.",
         request_id=request_id,
     )
     return Response(msgspec.json.encode(problem), 500, None, MEDIA_TYPE)

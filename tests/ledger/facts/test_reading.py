@@ -67,6 +67,12 @@ def test_a_bad_item_keeps_its_place_and_costs_the_others_nothing() -> None:
     ]  # fmt: skip
 
 
+def test_a_class_in_the_place_of_a_number_is_told_where_it_goes() -> None:
+    (unfit,) = read_items("label", b"request,value\nr1,yes\n", CSV)
+    assert isinstance(unfit, Unfit)
+    assert "goes into text" in unfit.message
+
+
 def test_what_is_wrong_as_a_whole_is_refused_as_a_whole() -> None:
     assert code("") == "malformed_json"
     assert code("{") == "malformed_json"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -83,8 +84,8 @@ def feedback(
     item: dict[str, Any] = {_subject(by): request, "text": comment, "time": time}
     if what in ("up", "down"):
         item |= {"kind": "thumb", "value": 1.0 if what == "up" else 0.0}
-    elif _number(what) is not None:
-        item |= {"kind": "rating", "value": _number(what)}
+    elif (rating := _number(what)) is not None and math.isfinite(rating):
+        item |= {"kind": "rating", "value": rating}
     else:
         item["kind"] = what
     _send_one(context.obj, "feedback", item)
@@ -191,6 +192,10 @@ def _number(text: str) -> float | None:
 
 def _value(text: str) -> dict[str, Any]:
     number = _number(text)
+    if number is not None and not math.isfinite(number):
+        raise Refused(
+            "invalid_parameter", f"'{text}' is no truth.", hint="Give a number, or the name of a class."
+        )
     return {"text": text} if number is None else {"value": number}
 
 

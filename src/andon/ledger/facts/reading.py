@@ -91,7 +91,8 @@ def _decode(decode: Callable[[bytes | msgspec.Raw], AnyItem], piece: bytes | msg
 
 def _unfit(error: msgspec.ValidationError) -> Unfit:
     what, _, place = str(error).partition(" - at `$.")
-    return Unfit("invalid_field", f"{what}{f' at {place[:-1]}' if place else ''}.", place[:-1])
+    advice = " The name of a class goes into text." if place == "value`" and "got `str`" in what else ""
+    return Unfit("invalid_field", f"{what}{f' at {place[:-1]}' if place else ''}.{advice}", place[:-1])
 
 
 def _from_csv(kind: str, data: bytes) -> Read:

@@ -49,7 +49,8 @@ def parse_time(value: str | int) -> int:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
         past = moment - _EPOCH
     except (ValueError, OverflowError) as error:
-        raise Unfit("time_invalid", f"'{value[:40]}' is no time that exists: {error}.", "time") from error
+        why = str(error).rstrip(".")
+        raise Unfit("time_invalid", f"'{value[:40]}' is no time that exists: {why}.", "time") from error
     whole = past.days * 86_400 + past.seconds
     return whole * SECOND_NS + int((match[7] or "").ljust(9, "0"))
 

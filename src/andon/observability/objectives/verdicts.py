@@ -89,7 +89,7 @@ def judge_window(
             word = "too few"
             why = f"{long.bad} bad of {long.total} may be chance ({chance:.2g}; {window.significance:.2g} is needed)"
         else:
-            word, why = "fires", f"burns {burn:.3g} times as fast as the budget allows"
+            word, why = "fires", f"burns {_times(burn or 0.0)} times as fast as the budget allows"
     return Verdict(
         severity=window.severity,
         window=window.name,
@@ -160,3 +160,7 @@ def budget_of(objective: float, counted: Tallied, burn: float | None, period_s: 
 def _burn(counted: Tallied, budget: float) -> float | None:
     ratio = counted.ratio
     return None if ratio is None else ratio / budget
+
+
+def _times(burn: float) -> str:
+    return f"{burn:.3g}" if burn < 1000 else f"{burn:,.0f}"
