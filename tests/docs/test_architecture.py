@@ -69,7 +69,9 @@ def test_its_chain_is_the_one_that_is_wired(tmp_path: Path) -> None:
 def test_its_parts_are_those_of_the_observer() -> None:
     parts = re.findall(r"^\| (\w+) \|", PAGE.split("## The observer")[1].split("\n## ")[0], re.MULTILINE)
     built = [build.__name__.removeprefix("build_") for build in builders()]
-    last = re.findall(r"\bbuild_(\w+)\(ground, ", inspect.getsource(build_parts))  # those that tell of all the others
+    last = re.findall(
+        r"\bbuild_(\w+)\(ground, ", inspect.getsource(build_parts)
+    )  # those that tell of all the others
     assert parts == ["part", *built, *last]
 
 

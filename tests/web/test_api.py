@@ -201,10 +201,11 @@ def test_readiness_says_what_does_not_hold() -> None:
     run(work)
 
 
-def test_every_route_but_the_probes_needs_a_key() -> None:
+def test_every_route_but_the_probes_and_the_metrics_needs_a_key() -> None:
     async def work(caller: Caller, services: Services) -> None:
         routes = build_routes(services)
-        assert {route.path for route in routes if route.action == OPEN} == {"/livez", "/readyz"}
+        # Control passes /metrics on; whether a key is wanted is a setting, and the observer holds it.
+        assert {route.path for route in routes if route.action == OPEN} == {"/livez", "/readyz", "/metrics"}
         caller.key = ""
         for route in routes:
             if route.action != OPEN:

@@ -49,7 +49,7 @@ def _processors(host: Host) -> tuple[Family, ...]:
     spans = zip(("1m", "5m", "15m"), host.load, strict=True)
     return (
         family("system_cpu_time_seconds_total", "counter", "Processor time since boot, by mode.", times),
-        family("system_cpu_logical_count", "gauge", "Logical processors.", [((), host.cpus)]),
+        family("system_cpu_logical", "gauge", "Logical processors.", [((), host.cpus)]),
         *(
             family(f"system_cpu_load_average_{span}", "gauge", f"Runnable over {span}.", [((), value)])
             for span, value in spans

@@ -34,7 +34,7 @@ _HOST = Row(
             queries=(
                 Query(highest(series("system_cpu_load_average_1m")), "1 min"),
                 Query(highest(series("system_cpu_load_average_15m")), "15 min"),
-                Query(highest(series("system_cpu_logical_count")), "processors"),
+                Query(highest(series("system_cpu_logical")), "processors"),
             ),
         ),
         Panel(
