@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from andon.control.catalogue import Catalogue
 from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
+from andon.observability.alerts.kinds import ALERT_KIND, RECEIVER_KIND, SILENCE_KIND
 from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
@@ -32,6 +33,9 @@ def catalogue() -> Catalogue:
             LIMIT,
             OBJECTIVE_KIND,
             MONITOR_KIND,
+            RECEIVER_KIND,
+            ALERT_KIND,
+            SILENCE_KIND,
             QUALITY_KIND,
         )
     )

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli import (
+    alerts,
     dashboards,
     desired,
     drift,
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.build(), name="keys")
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
+    app.add_typer(alerts.build(), name="alerts")
     app.add_typer(dashboards.build(), name="dashboards")
     app.add_typer(quality.build(), name="quality")
     return app

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from andon.app.observer.alerts import build_alerts
 from andon.app.observer.drift import build_drift
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
@@ -40,6 +41,7 @@ def builders() -> tuple[Build, ...]:
 
 
 def build_parts(ground: ObserverGround) -> Sequence[Part]:
-    """Every part on one ground; the metrics last, because they tell of all the others."""
+    """Every part on one ground; alerts and metrics last, because they are about all the others."""
     parts = [build(ground) for build in builders()]
+    parts.append(build_alerts(ground, [source for part in parts for source in part.metrics]))
     return [*parts, build_metrics(ground, [source for part in parts for source in part.metrics])]

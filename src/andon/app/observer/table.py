@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from andon.app.observer.alerts_routes import alerts_routes
 from andon.app.observer.drift_routes import drift_routes
 from andon.app.observer.engagement_routes import engagement_routes
 from andon.app.observer.facts_routes import facts_routes
@@ -55,6 +56,7 @@ def observer_routes() -> Sequence[Route]:
             *engagement_routes(Absent()),
             *objectives_routes(Absent()),
             *drift_routes(Absent()),
+            *alerts_routes(Absent()),
             *quality_routes(Absent()),
             *sealing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides

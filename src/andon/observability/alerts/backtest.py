@@ -153,7 +153,11 @@ class _Player:
     """One replay as it goes on."""
 
     def __init__(
-        self, rule: Rule, history: History, truths: NDArray[np.bool_], bounds: tuple[float | None, float | None]
+        self,
+        rule: Rule,
+        history: History,
+        truths: NDArray[np.bool_],
+        bounds: tuple[float | None, float | None],
     ) -> None:
         self._rule = rule
         self._history = history
@@ -214,7 +218,9 @@ class _Player:
         """The pages, each with its end."""
         found = []
         for page, marks in self._pages:
-            ends = [next((at for at in self._ended.get(mark, ()) if at >= page.at_ns), None) for mark in marks]
+            ends = [
+                next((at for at in self._ended.get(mark, ()) if at >= page.at_ns), None) for mark in marks
+            ]
             last = None if None in ends else max((at for at in ends if at is not None), default=None)
             found.append(msgspec.structs.replace(page, ended_ns=last))
         return tuple(found)
@@ -285,7 +291,9 @@ def _candidates(history: History) -> Iterator[float]:
         return
     shares = 1 - np.geomspace(1 / max(2, len(values)), 0.5, CANDIDATES - 1)
     upper = history.above is not None
-    points = np.quantile(values, np.concatenate(([1.0], shares)) if upper else 1 - np.concatenate(([1.0], shares)))
+    points = np.quantile(
+        values, np.concatenate(([1.0], shares)) if upper else 1 - np.concatenate(([1.0], shares))
+    )
     given = history.above if upper else history.below
     assert given is not None
     found = np.unique([*(_rounded(float(point)) for point in points), given])

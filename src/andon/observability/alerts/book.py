@@ -189,7 +189,11 @@ class Book:
         return any(mark in group.sent or mark in group.doubtful for group in self.groups.values())
 
     def _turned(self, event: str, one: Instance, now_ns: int) -> None:
-        data: dict[str, Any] = {"labels": one.labels, "fingerprint": one.fingerprint, "severity": one.severity}
+        data: dict[str, Any] = {
+            "labels": one.labels,
+            "fingerprint": one.fingerprint,
+            "severity": one.severity,
+        }
         data |= {"value": one.value, "summary": one.annotations.get("summary", "")}
         self._tell(event, f"Alert/{one.rule}", data, f"{event}/{one.rule}/{one.episode}", now_ns)
 

@@ -74,9 +74,7 @@ class Delivery:
         self.sent: dict[str, int] = {}  # by receiver
         self.failed: dict[str, int] = {}  # attempts, by receiver
 
-    def pump(
-        self, wanted: Sequence[Notification], receivers: Mapping[str, ReceiverSpec]
-    ) -> Sequence[Ended]:
+    def pump(self, wanted: Sequence[Notification], receivers: Mapping[str, ReceiverSpec]) -> Sequence[Ended]:
         """Start what is due, and tell what has ended. What is no longer wanted is dropped."""
         names = {note.id for note in wanted}
         for id_ in [id_ for id_ in self._cases if id_ not in names]:

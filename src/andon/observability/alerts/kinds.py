@@ -69,7 +69,9 @@ def _labels(spec: AlertSpec) -> list[Problem]:
         found.append(_problem("spec.labels", f"At most {LABELS_MAX} labels are taken."))
     for name in spec.labels:
         if not _LABEL.fullmatch(name):
-            found.append(_problem(f"spec.labels.{name}", "A label is letters, digits and '_', no digit first."))
+            found.append(
+                _problem(f"spec.labels.{name}", "A label is letters, digits and '_', no digit first.")
+            )
         if name in ("alertname", "severity"):
             found.append(_problem(f"spec.labels.{name}", "This label is set by Andon."))
     return found

@@ -1,4 +1,4 @@
-"""One look at one rule as things stand now. Reads windows, signals, metrics, sightings and the journal; decides nothing.
+"""One look at one rule as things stand now: reads windows, signals, metrics, sightings, the journal; decides nothing.
 
 A look that needs a thread (queries, the journal) is awaited; the others are of memory. What cannot be known yet, such
 as a window that is still being filled after a start, is said to be unknown, so that a restart ends nothing.
@@ -7,6 +7,7 @@ as a window that is still being filled after a start, is said to be unknown, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -90,7 +91,9 @@ class Look:
 
     def _window(self, when: WindowWhen, missing: str) -> Evaluation:
         windows, seconds = self._from.windows, duration_s(when.over)
-        names = [when.endpoint] if when.endpoint else sorted({one.endpoint for one in windows.readings(seconds)})
+        names = (
+            [when.endpoint] if when.endpoint else sorted({one.endpoint for one in windows.readings(seconds)})
+        )
         seen, kept, unknown = [], [], False
         for name in names:
             reading = windows.window(name, when.release, seconds)
@@ -113,7 +116,9 @@ class Look:
         found = self._from.signals.firing().get("objectives", ())
         return self._signals(found, when.name, when.severities, "objective")
 
-    def _signals(self, found: Sequence[Signal], name: str, severities: Sequence[str], label: str) -> Evaluation:
+    def _signals(
+        self, found: Sequence[Signal], name: str, severities: Sequence[str], label: str
+    ) -> Evaluation:
         best: dict[tuple[tuple[str, str], ...], Observation] = {}
         for signal in found:
             if (name and signal.name != name) or signal.severity not in severities:
@@ -218,7 +223,7 @@ def ask_rows(engine: Engine, sql: str, since_ns: int, until_ns: int) -> Evaluati
     seen = []
     for row in table.slice(0, INSTANCES_MAX).to_pylist():
         value = row.pop("value", None)
-        if value is not None and not isinstance(value, int | float):
+        if value is not None and not isinstance(value, int | float | Decimal):
             raise Refused("query_invalid", "`value` must be a number.", hint="Cast it to DOUBLE.")
         labels = {name: "" if text is None else str(text) for name, text in row.items()}
         why = ", ".join(f"{name}={text}" for name, text in labels.items())

@@ -45,7 +45,11 @@ class AlertMetrics:
             ),
             _one("andon_alert_evaluations_total", "Looks at rules.", float(keeper.looks)),
             _one("andon_alert_evaluation_seconds_total", "Time spent looking at rules.", keeper.seconds),
-            _one("andon_alert_turn_failures_total", "Turns that the store did not allow.", float(keeper.failures)),
+            _one(
+                "andon_alert_turn_failures_total",
+                "Turns that the store did not allow.",
+                float(keeper.failures),
+            ),
             Family(
                 "andon_alerts_evaluating",
                 "gauge",

@@ -159,9 +159,9 @@ class AlertSpec(Written, frozen=True, kw_only=True):
 
     description: Annotated[str, D(description="What it is for, in a sentence.")] = ""
     when: Annotated[When, D(description="When it is true.")]
-    for_: Annotated[
-        str, D(description="For how long it must be true before it fires.")
-    ] = msgspec.field(name="for", default="0s")
+    for_: Annotated[str, D(description="For how long it must be true before it fires.")] = msgspec.field(
+        name="for", default="0s"
+    )
     keep_firing_for: Annotated[
         str, D(description="For how long it goes on firing after it was last true; empty = 0s, events 5m.")
     ] = ""
@@ -174,7 +174,9 @@ class AlertSpec(Written, frozen=True, kw_only=True):
     labels: Annotated[dict[str, str], D(description="Added to what fires; for silences and grouping.")] = {}
     annotations: Annotated[
         dict[str, str],
-        D(description="summary, description, runbook…; {endpoint} and {value} are filled in from the labels."),
+        D(
+            description="summary, description, runbook…; {endpoint} and {value} are filled in from the labels."
+        ),
     ] = {}
     group_by: Annotated[
         tuple[str, ...], D(description="What has these labels alike is told together.", max_length=8)
@@ -182,7 +184,9 @@ class AlertSpec(Written, frozen=True, kw_only=True):
     group_wait: Annotated[str, D(description="How long the first notification waits for company.")] = "30s"
     group_interval: Annotated[str, D(description="Least time between two notifications of a group.")] = "5m"
     repeat_interval: Annotated[str, D(description="When what still fires is told again.")] = "4h"
-    receivers: Annotated[tuple[str, ...], D(description="Who is told: names of Receivers.", max_length=8)] = ()
+    receivers: Annotated[
+        tuple[str, ...], D(description="Who is told: names of Receivers.", max_length=8)
+    ] = ()
     inhibited_by: Annotated[
         tuple[InhibitedBy, ...], D(description="Alerts that make this one needless.", max_length=8)
     ] = ()
@@ -194,7 +198,8 @@ class WebhookSpec(Written, frozen=True, kw_only=True):
 
     url: Annotated[str, D(description="Where to; or env:NAME or file:PATH where the URL is secret.")]
     secret: Annotated[
-        str, D(description="env:NAME or file:PATH of a key; X-Andon-Signature is then HMAC-SHA256 of the body.")
+        str,
+        D(description="env:NAME or file:PATH of a key; X-Andon-Signature is then HMAC-SHA256 of the body."),
     ] = ""
     authorization: Annotated[
         str, D(description="env:NAME or file:PATH of the value of the Authorization header.")
@@ -209,7 +214,8 @@ class EmailSpec(Written, frozen=True, kw_only=True):
     host: Annotated[str, D(description="The SMTP server.", min_length=1)]
     port: Annotated[int, D(description="Its port.", ge=1, le=65535)] = 587
     tls: Annotated[
-        Literal["starttls", "implicit", "none"], D(description="none only to this machine, or with allowInsecure.")
+        Literal["starttls", "implicit", "none"],
+        D(description="none only to this machine, or with allowInsecure."),
     ] = "starttls"
     user: Annotated[str, D(description="Who logs in; empty = nobody.")] = ""
     password: Annotated[str, D(description="env:NAME or file:PATH.")] = ""
@@ -279,9 +285,7 @@ class WindowSpec(Written, frozen=True, kw_only=True):
 class SilenceSpec(Written, frozen=True, kw_only=True):
     """What matches tells nobody meanwhile."""
 
-    matchers: Annotated[
-        tuple[Matcher, ...], D(description="All must match.", min_length=1, max_length=16)
-    ]
+    matchers: Annotated[tuple[Matcher, ...], D(description="All must match.", min_length=1, max_length=16)]
     starts: Annotated[str, D(description="RFC 3339 moment; empty = at once.")] = ""
     ends: Annotated[str, D(description="RFC 3339 moment; empty = never, for windows that come again.")] = ""
     windows: Annotated[

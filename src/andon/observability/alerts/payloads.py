@@ -84,8 +84,10 @@ def slack_body(note: Notification) -> bytes:
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": title(note)[:150]}}
     ]
-    for one in [*note.firing, *note.resolved][:SHOWN]:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": _escaped(_line(one))}})
+    blocks += [
+        {"type": "section", "text": {"type": "mrkdwn", "text": _escaped(_line(one))}}
+        for one in [*note.firing, *note.resolved][:SHOWN]
+    ]
     left = len(note.firing) + len(note.resolved) - SHOWN + note.left_out
     if left > 0:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": f"and {left} more"}]})
@@ -117,9 +119,13 @@ def title(note: Notification) -> str:
 
 
 def _line(one: Alerted) -> str:
-    parts = [f"{'RESOLVED' if one.ends_ns else one.severity.upper()} {one.annotations.get('summary', one.rule)}"]
+    parts = [
+        f"{'RESOLVED' if one.ends_ns else one.severity.upper()} {one.annotations.get('summary', one.rule)}"
+    ]
     parts += [one.annotations[name] for name in ("description", "runbook") if name in one.annotations]
-    parts.append(f"since {rfc3339(one.starts_ns)}" + (f" until {rfc3339(one.ends_ns)}" if one.ends_ns else ""))
+    parts.append(
+        f"since {rfc3339(one.starts_ns)}" + (f" until {rfc3339(one.ends_ns)}" if one.ends_ns else "")
+    )
     return "\n".join(part[:LINE_MAX] for part in parts)
 
 

@@ -110,8 +110,12 @@ def annotations_of(rule: Rule, labels: Mapping[str, str], value: float | None, w
         for name, text in rule.spec.annotations.items()
     }
     if "summary" not in found:
-        where = ", ".join(f"{name}={labels[name]}" for name in labels if name not in ("alertname", "severity"))
-        found["summary"] = f"{rule.name}{f' ({where})' if where else ''}: {why or rule.spec.description}"[:TEXT_MAX]
+        where = ", ".join(
+            f"{name}={labels[name]}" for name in labels if name not in ("alertname", "severity")
+        )
+        found["summary"] = f"{rule.name}{f' ({where})' if where else ''}: {why or rule.spec.description}"[
+            :TEXT_MAX
+        ]
     if why:
         found.setdefault("why", why[:TEXT_MAX])
     return found

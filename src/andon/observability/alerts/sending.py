@@ -120,7 +120,9 @@ class Sending:
                 deadline_at=self._clock.monotonic() + spec.timeout_s,
             )
         except AndonError as error:
-            return Attempt(word="failed" if error.code == "upstream_connect" else "unknown", why=error.message)
+            return Attempt(
+                word="failed" if error.code == "upstream_connect" else "unknown", why=error.message
+            )
         except ValueError as error:
             return Attempt(word="refused", why=f"The URL cannot be used: {error}")
         if 200 <= answer.status < 300:
@@ -158,7 +160,9 @@ class Sending:
                 headers.append((b"authorization", read(there.authorization).encode()))
             url = there.url.rstrip("/") + "/api/v2/alerts"
             return Post(url=url, body=alertmanager_body(note), headers=tuple(headers))
-        raise Refused("receiver_mute", f"Receiver '{note.receiver}' has no way to be told.", hint="Give it one.")
+        raise Refused(
+            "receiver_mute", f"Receiver '{note.receiver}' has no way to be told.", hint="Give it one."
+        )
 
 
 def send_mail(spec: EmailSpec, password: str, note: Notification, now_ns: int, timeout_s: float) -> Attempt:
@@ -189,4 +193,6 @@ def send_mail(spec: EmailSpec, password: str, note: Notification, now_ns: int, t
     except smtplib.SMTPNotSupportedError as error:
         return Attempt(word="refused", why=str(error))
     except (smtplib.SMTPException, OSError) as error:
-        return Attempt(word="unknown" if sending else "failed", why=f"{type(error).__name__} at the mail server.")
+        return Attempt(
+            word="unknown" if sending else "failed", why=f"{type(error).__name__} at the mail server."
+        )

@@ -64,7 +64,9 @@ def history_of(rule: Rule, times: list[int], values: list[float]) -> History:
     """A series under the threshold of a rule; values are means over `over`, where it has one."""
     when = rule.spec.when.window or rule.spec.when.metric
     if when is None:
-        raise ValueError("only rules with `window` or `metric` have a threshold that a series can be compared with")
+        raise ValueError(
+            "only rules with `window` or `metric` have a threshold that a series can be compared with"
+        )
     order = np.argsort(np.asarray(times, dtype=np.int64), kind="stable")
     at = np.asarray(times, dtype=np.int64)[order]
     found = np.asarray(values, dtype=np.float64)[order]

@@ -18,7 +18,7 @@ KEYS_MAX = 2000  # kinds and names; what comes beyond is remembered under its ki
 Key = tuple[str, str]  # what: requests, label, feedback, kpi, evaluation; and its name, empty = any
 
 # Per kind of thing: view, column of its name.
-_VIEWS = {
+VIEWS = {
     "requests": ("requests", "endpoint"),
     "label": ("labels", "name"),
     "feedback": ("feedback", "kind"),
@@ -77,7 +77,7 @@ class Sightings:
 
 def ask_last(engine: Engine, key: Key) -> int:
     """When the ledger last saw it; 0 = never. Blocks."""
-    view, column = _VIEWS[key[0]]
+    view, column = VIEWS[key[0]]
     # The view and the column are of the closed table above; the name travels as a parameter.
     where = f" WHERE {column} = ?" if key[1] else ""
     sql = f"SELECT max(at_ns) FROM {view}{where}"  # noqa: S608  # see above
