@@ -1,4 +1,7 @@
-"""Where a monitor stands: its falls, its releases in brief, its series. Pure; from the report alone."""
+"""Where a monitor stands: its falls, its releases in brief, its series.
+
+Pure; from the report alone, so that status, signals and metrics cannot differ.
+"""
 
 from __future__ import annotations
 
