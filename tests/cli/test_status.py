@@ -97,7 +97,7 @@ def test_processes_ledger_disk_and_gpu_are_told() -> None:
         "  credit-2-r1   77    25%   150 MiB   2h   credit (credit@2)",
         "Host        load 0.5 on 2 CPUs, memory 2.0 GiB of 8.0 GiB, 10 GiB free for the ledger on /data",
         "Ledger      lag 4 ms, sync 2.1 ms; ledger 3.0 MiB in 2 segments",
-        "Tables      rows sealed up to 12,345 (1 segments wait, 3 s)",
+        "Tables      rows sealed up to 12,345 (1 segment waiting, 3 s)",
         "GPU         0 NVIDIA H200, 87% busy, 3.0 GiB of 141 GiB, 512 W",
         "Warning     /data is 90% full and holds the ledger: new rows stop when it is full",
     ]

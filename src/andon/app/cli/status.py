@@ -110,7 +110,7 @@ def _host(host: dict[str, Any]) -> str:
 
 def _ledger(now: dict[str, Any]) -> str:
     logs = ", ".join(
-        f"{one['log']} {size(one['bytes'])} in {one['segments']} segments"
+        f"{one['log']} {size(one['bytes'])} in {_segments(one['segments'])}"
         for one in now["logs"]
         if one["segments"]
     )
@@ -126,10 +126,15 @@ def _ledger(now: dict[str, Any]) -> str:
     return f"{told}{sync}{'; ' if logs else ''}{logs}"
 
 
+def _segments(count: int) -> str:
+    return "1 segment" if count == 1 else f"{count} segments"
+
+
 def _tables(tables: dict[str, Any]) -> str:
     told = [
-        f"{one['name']} sealed up to {one['sealed_position']:,}"
-        + (f" ({one['waiting']} segments wait, {one['lag_s']:.0f} s)" if one["waiting"] else "")
+        f"{one['name']} "
+        + (f"sealed up to {one['sealed_position']:,}" if one["sealed_position"] else "not sealed yet")
+        + (f" ({_segments(one['waiting'])} waiting, {one['lag_s']:.0f} s)" if one["waiting"] else "")
         for one in tables["logs"]
         if one["segments"] or one["sealed_position"]
     ]
@@ -137,7 +142,7 @@ def _tables(tables: dict[str, Any]) -> str:
         f"{one['name']} CANNOT BE WRITTEN: {one['problem']}" for one in tables["tables"] if one["problem"]
     ]
     if tables["quarantined"]:
-        told.append(f"{len(tables['quarantined'])} damaged segments (andon ledger status)")
+        told.append(f"{_segments(len(tables['quarantined']))} damaged (andon ledger status)")
     return "; ".join(told) or "nothing sealed yet"
 
 
