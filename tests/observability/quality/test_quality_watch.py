@@ -267,6 +267,32 @@ def test_too_few_labels_judge_nothing_and_a_wrong_formula_is_told(rig: Rig) -> N
         asyncio.run(watch.refer("credit", SPEC, "credit@1", Span(from_ns=0, until_ns=START_NS * 2)))
 
 
+def test_a_reference_comes_from_a_file_and_judges_the_first_chunk(rig: Rig) -> None:
+    store = OneRecord(SPEC)
+    write(rig, hour(0, confuse=0.3))
+    answers, labels = hour(99)
+    lines = ["score,prediction,label"]
+    lines += [
+        f"{row.score},{row.prediction},{'bad' if told.value else 'good'}"
+        for row, told in zip(answers, labels, strict=True)
+    ]
+    watch = QualityWatch(rig.engine, InlineRunner(), StandingClock(0), rig.world.root / "quality")
+    made = asyncio.run(watch.adopt("credit", SPEC, "credit@1", "\n".join(lines).encode()))
+    assert (made.origin, made.rows) == ("a file, 600 labels", 600)
+    assert made.values["accuracy"] == pytest.approx(0.82, abs=0.05)
+    _, status = turn(store, rig, 3)
+    assert (status.state, status.reasons) == ("alarm", ("credit@1 by labels",))
+    for data, said in (
+        (b"a,b\n1,2\n", "needs label"),
+        (b"score,label\nhigh,1\n", "wrong kind"),
+        (b"", "no CSV"),
+        (b"score,label\n0.5,1\n", "1 labelled answers"),
+    ):
+        with pytest.raises(Refused) as refused:
+            asyncio.run(watch.adopt("credit", SPEC, "credit@1", data))
+        assert said in f"{refused.value.message} {refused.value.hint}".replace("It needs", "needs")
+
+
 def test_a_regression_and_several_classes_have_their_figures(rig: Rig) -> None:
     answers, labels = hour(0)
     write(rig, (answers, [msgspec.structs.replace(label, value=None, text="bad") for label in labels]))

@@ -196,14 +196,29 @@ def reference(
     name: Annotated[str, typer.Argument(help="The monitor.")],
     release: Annotated[str, typer.Option(help="Labelled answers of this release, such as credit@1.")],
     since: Annotated[str, typer.Option(help="Length of the window, which ends now.")] = "30d",
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A CSV of the release's score, prediction and label instead."),
+    ] = None,
 ) -> None:
-    """Set the reference of a monitor from labelled answers."""
+    """Set the reference of a monitor from labelled answers, or from a file of them."""
     session: Session = context.obj
-    answer = session.client().post(
-        f"/v1/quality/{segment(name)}/reference", {"release": release, "since": since}
-    )
+    path = f"/v1/quality/{segment(name)}/reference"
+    if file is None:
+        answer = session.client().post(path, {"release": release, "since": since})
+    else:
+        answer = session.client().send(f"{path}-file?release={segment(release)}", _read(file), "text/csv")
     calibrated = "its scores are calibrated" if answer["calibrated"] else "its scores are taken as they are"
     emit(session, answer, lambda: f"{name} is now measured from {answer['origin']}; {calibrated}.", [name])
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused(
+            "file_unreadable", f"{file} cannot be read: {error.strerror}.", hint="Check the path."
+        ) from error
 
 
 def report(

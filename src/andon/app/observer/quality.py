@@ -51,6 +51,12 @@ class QualityVerbs:
         spec = msgspec.convert(record.spec, MonitorSpec)
         return await self._watch.refer(record.name, spec, call.body.release, self._span(call.body.since))
 
+    async def file(self, call: Call) -> ReferenceView:
+        """Take the reference from a file."""
+        record = await self._record(call.path.name)
+        spec = msgspec.convert(record.spec, MonitorSpec)
+        return await self._watch.adopt(record.name, spec, call.query.release, call.body.data)
+
     def _span(self, since: str, as_of_ns: int = 0) -> Span:
         try:
             back_ns = int(duration_s(since) * 1e9)

@@ -13,7 +13,10 @@ import msgspec
 from andon.app import views
 from andon.observability.quality.model import ReleaseStatus
 from andon.observability.quality.report import QualityReport, ReferenceView
-from andon.web.routes import Route
+from andon.web.routes import Bytes, Route
+
+FILE_TYPE = "text/csv"
+FILE_BYTES_MAX = 64 * 2**20
 
 
 class QualityPath(views.Input, frozen=True, kw_only=True):
@@ -72,8 +75,19 @@ class ReferenceRequest(views.Input, frozen=True, kw_only=True):
     ] = "30d"
 
 
+class ReferenceQuery(views.Input, frozen=True, kw_only=True):
+    """Whose scores the file's are."""
+
+    release: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1, max_length=200, description="the release that made them, such as credit@1"
+        ),
+    ]
+
+
 def quality_routes(verbs: Any) -> Sequence[Route]:
-    """`verbs` has list, show and reference."""
+    """`verbs` has list, show, reference and file."""
     return (
         Route(
             method="GET",
@@ -105,5 +119,19 @@ def quality_routes(verbs: Any) -> Sequence[Route]:
             response=ReferenceView,
             handler=verbs.reference,
             summary="Make the reference of a monitor from labelled answers of a release",
+        ),
+        Route(
+            method="POST",
+            path="/v1/quality/{name}/reference-file",
+            name="putQualityReference",
+            action="observe.write",
+            params=QualityPath,
+            query=ReferenceQuery,
+            request=Bytes,
+            body_bytes_max=FILE_BYTES_MAX,
+            media_types=(FILE_TYPE,),
+            response=ReferenceView,
+            handler=verbs.file,
+            summary="Take the reference of a monitor from a CSV of score, prediction and label",
         ),
     )

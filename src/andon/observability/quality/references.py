@@ -10,7 +10,7 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import chdtrc, ndtri, stdtrit
 
 from andon.observability.quality.calibration import Calibration, fit_isotonic, improves
 from andon.observability.quality.estimate import estimate, expect_confusion
@@ -27,6 +27,7 @@ SPLITS = (
     160,
 )  # into so many parts, in order of time, a reference is cut to see how figures stray
 PART_ROWS_MIN = 50
+WANDER_DOUBT = 0.05  # chance that independent rows seem to stray
 SIGMAS = 3.0  # half the width of an estimate's band, in sampling errors
 MONTH_S = 30 * 86_400.0
 SETTLED_LOOKED_AT = 20
@@ -144,22 +145,22 @@ def alarm_threshold(
 ) -> float | None:
     """The value of the figure in a chunk of so many rows beyond which it has fallen; null if unknown.
 
-    The reference's value, less the tolerance, less what chance explains: the sampling error, and what the reference's
-    own parts of about that size stray beyond theirs (rows that are near in time are alike). Their number is small, so
-    the quantile is Student's, and the reference's own mean is uncertain too: with ten parts, three standard deviations
-    would be crossed 1.2 % of the time.
+    The reference's value, less the tolerance, less what chance explains: the sampling error of both. Where the
+    reference's own parts of about that size stray more than independent rows would (rows that are near in time are
+    alike), the chunk's error is that much larger, and because parts are few the quantile is Student's: with ten,
+    three standard deviations would be crossed 1.2 % of the time.
     """
-    value = reference.values.get(metric)
+    value, spread = reference.values.get(metric), reference.spreads.get(metric, 0.0)
     if value is None or rows <= 0:
         return None
-    spread = reference.spreads.get(metric, 0.0)
-    reach = float(ndtri(1.0 - chance)) * spread * math.sqrt(1.0 / rows + 1.0 / reference.rows)
+    quantile, effect = float(ndtri(1.0 - chance)), 1.0
     wanders = reference.wanders.get(metric, ())
-    if wanders:
+    if wanders and spread:
         near = min(wanders, key=lambda one: abs(math.log(one.rows / rows)))
-        excess = math.sqrt(max(near.deviation**2 - spread**2 / near.rows, 0.0))
-        student = float(stdtrit(near.parts - 1, 1.0 - chance)) * math.sqrt(1.0 + 1.0 / near.parts)
-        reach = math.hypot(reach, student * excess)
+        ratio = near.deviation**2 * near.rows / spread**2
+        if float(chdtrc(near.parts - 1, ratio * (near.parts - 1))) < WANDER_DOUBT:
+            quantile, effect = float(stdtrit(near.parts - 1, 1.0 - chance)), ratio
+    reach = quantile * spread * math.sqrt(effect / rows + 1.0 / reference.rows)
     less = tolerance + reach
     return value + less if metric in LESS_IS_BETTER else value - less
 

@@ -23,6 +23,7 @@ from andon.ledger.reader import Entry
 from andon.observability.families import OTHER, Family
 from andon.observability.quality.evaluation import Ground, evaluate_chunk, judge_trust, reconcile
 from andon.observability.quality.figures import part_of
+from andon.observability.quality.files import read_sample
 from andon.observability.quality.keeping import BASELINE, Kept, QualityFolder, terms_of
 from andon.observability.quality.model import MonitorSpec
 from andon.observability.quality.references import (
@@ -251,6 +252,26 @@ class QualityWatch:
             made_ns=self._clock.now_ns(),
             until_ns=int(answers.at_ns[-1]) + 1,
         )
+        kept.references[release] = kept.references[BASELINE] = made
+        self._folder.save(name, kept)
+        return view_of(BASELINE, made)
+
+    async def adopt(self, name: str, spec: MonitorSpec, release: str, data: bytes) -> ReferenceView:
+        """Take the baseline, and the release's own reference, from a file. Raises `Refused` if it holds none."""
+        async with self._one:
+            return await self._runner.run(lambda: self._adopt_file(name, spec, release, data))
+
+    def _adopt_file(self, name: str, spec: MonitorSpec, release: str, data: bytes) -> ReferenceView:
+        sample = read_sample(data, spec)
+        if sample.rows < spec.reference.min_labels:
+            raise Refused(
+                "reference_small",
+                f"The file holds {sample.rows} labelled answers; a reference needs {spec.reference.min_labels}.",
+                hint="Send more rows, or lower reference.minLabels.",
+            )
+        origin = f"a file, {sample.rows} labels"
+        made = make_reference(spec.problem, sample, spec.costs, origin=origin, made_ns=self._clock.now_ns())
+        kept = self._memory(name, spec)
         kept.references[release] = kept.references[BASELINE] = made
         self._folder.save(name, kept)
         return view_of(BASELINE, made)
