@@ -102,6 +102,10 @@ def documents(provider: str) -> list[dict[str, Any]]:
         ),
         resource("Objective", "answers", over={"endpoint": ["fluent", "flaky", "failing"]}, by=["endpoint"],
                  indicator={"availability": {}}, objective=0.99, period="28d"),
+        # The provider answers whatever is posted there: somebody who hears of the alert.
+        resource("Receiver", "desk", webhook={"url": f"{provider}/v1/chat/completions"}),
+        resource("Alert", "failing", receivers=["desk"], groupWait="1s",
+                 when={"window": {"metric": "errorRate", "above": 0.05, "over": "1m", "minimumEvents": 5}}),
         resource("DriftMonitor", "credit-rows", endpoint="credit", period="1h", minRows=50),
         resource("Monitor", "credit-quality", endpoint="credit", positive="good", chunk="6h", minRows=50,
                  reference={"minLabels": 200}),

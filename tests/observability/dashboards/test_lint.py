@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from andon.observability.dashboards.lint import RULES, lint
 
@@ -125,6 +127,12 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
 ]
 
 
+KEYS = (
+    "panels", "targets", "templating", "list", "datasource", "fieldConfig", "defaults", "options", "reduceOptions",
+    "type", "uid", "id", "schemaVersion", "query", "expr", "unit", "title",
+)  # fmt: skip
+
+
 def test_a_good_board_breaks_no_rule() -> None:
     assert lint(GOOD) == ()
 
@@ -153,3 +161,15 @@ def test_a_panel_of_words_needs_no_unit() -> None:
     board = copy.deepcopy(GOOD)
     panel(board)["fieldConfig"] = {"defaults": {"mappings": [{"type": "value"}]}}
     assert lint(board) == ()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=8))
+def test_boards_of_any_shape_are_judged(document: dict[str, Any]) -> None:
+    assert all(finding.rule in RULES for finding in lint(document))

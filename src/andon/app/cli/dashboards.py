@@ -149,14 +149,7 @@ def lint(
 ) -> None:
     """Check dashboards by the rules of Grafana's linter."""
     session: Session = context.obj
-    documents = {}
-    for file in files:
-        try:
-            documents[str(file)] = json.loads(_text(file))
-        except json.JSONDecodeError as error:
-            raise Refused(
-                "dashboard_unreadable", f"{file} is not JSON: {error}.", hint="Export it again."
-            ) from error
+    documents = {str(file): _dashboard(file) for file in files}
     _refuse_findings(documents)
     emit(session, {"files": list(documents)}, lambda: f"{len(documents)} files, no finding.", list(documents))
 
@@ -169,6 +162,20 @@ def _refuse_findings(documents: dict[str, Any]) -> None:
         raise Refused(
             "dashboards_faulty", f"{len(found)} findings.", hint="Each line above names rule and panel."
         )
+
+
+def _dashboard(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(file))
+    except json.JSONDecodeError as error:
+        raise Refused(
+            "dashboard_unreadable", f"{file} is not JSON: {error}.", hint="Export it again."
+        ) from error
+    if not isinstance(found, dict):
+        raise Refused(
+            "dashboard_unreadable", f"{file} is no dashboard.", hint="Export it from Grafana as JSON."
+        )
+    return found
 
 
 def _text(file: Path) -> str:

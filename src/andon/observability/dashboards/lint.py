@@ -76,9 +76,9 @@ def lint(document: Document) -> tuple[Finding, ...]:
 
 def panels_of(document: Document) -> Iterator[Document]:
     """Every panel, those inside collapsed rows too; rows themselves are none."""
-    for panel in document.get("panels") or ():
+    for panel in _documents(document.get("panels")):
         if panel.get("type") == "row":
-            yield from (inner for inner in panel.get("panels") or ())
+            yield from _documents(panel.get("panels"))
         else:
             yield panel
 
@@ -86,7 +86,7 @@ def panels_of(document: Document) -> Iterator[Document]:
 def targets_of(document: Document) -> Iterator[tuple[str, str]]:
     """Place and expression of every query."""
     for panel in panels_of(document):
-        for target in panel.get("targets") or ():
+        for target in _documents(panel.get("targets")):
             yield (
                 f"{panel.get('title') or '(untitled)'} {target.get('refId', '')}".strip(),
                 str(target.get("expr", "")),
@@ -94,7 +94,17 @@ def targets_of(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _variables(document: Document) -> Sequence[Document]:
-    return (document.get("templating") or {}).get("list") or ()
+    return _documents(_part(document, "templating").get("list"))
+
+
+def _documents(value: object) -> list[Document]:
+    """The mappings of a list; boards that others made may hold anything."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _part(document: Document, name: str) -> Document:
+    value = document.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _template_datasource(document: Document) -> Said:
@@ -118,7 +128,7 @@ def _template_of(name: str) -> Callable[[Document], Said]:
             return
         if one.get("type") != "query":
             yield name, f"should be a query, and is {one.get('type')!r}"
-        if (one.get("datasource") or {}).get("uid") not in TEMPLATED:
+        if _part(one, "datasource").get("uid") not in TEMPLATED:
             yield name, "should use the data source of the variable"
         if str(one.get("label", "")).lower() != name:
             yield name, f"should be labelled {name}"
@@ -161,9 +171,9 @@ def _template_on_time_change_reload(document: Document) -> Said:
 
 def _panel_datasource(document: Document) -> Said:
     for panel in panels_of(document):
-        if panel.get("type") not in TOLD:
+        if str(panel.get("type")) not in TOLD:
             continue
-        for where in (panel, *(panel.get("targets") or ())):
+        for where in (panel, *_documents(panel.get("targets"))):
             source = where.get("datasource")
             uid = source.get("uid") if isinstance(source, Mapping) else source
             if uid not in TEMPLATED:
@@ -172,7 +182,7 @@ def _panel_datasource(document: Document) -> Said:
 
 def _panel_title_description(document: Document) -> Said:
     for panel in panels_of(document):
-        if panel.get("type") in TOLD:
+        if str(panel.get("type")) in TOLD:
             for part in ("title", "description"):
                 if not panel.get(part):
                     yield str(panel.get("title") or panel.get("id")), f"has no {part}"
@@ -180,19 +190,19 @@ def _panel_title_description(document: Document) -> Said:
 
 def _panel_units(document: Document) -> Said:
     for panel in panels_of(document):
-        if panel.get("type") not in MEASURED:
+        if str(panel.get("type")) not in MEASURED:
             continue
-        defaults = (panel.get("fieldConfig") or {}).get("defaults") or {}
-        reduced = (panel.get("options") or {}).get("reduceOptions") or {}
+        defaults = _part(_part(panel, "fieldConfig"), "defaults")
+        reduced = _part(_part(panel, "options"), "reduceOptions")
         if defaults.get("mappings") or (panel.get("type") == "stat" and reduced.get("fields")):
             continue  # shows words, not figures
-        if defaults.get("unit") not in UNITS:
+        if str(defaults.get("unit")) not in UNITS:
             yield str(panel.get("title")), f"has the unit {defaults.get('unit')!r}"
 
 
 def _panel_no_targets(document: Document) -> Said:
     for panel in panels_of(document):
-        if panel.get("type") in TOLD and not panel.get("targets"):
+        if str(panel.get("type")) in TOLD and not panel.get("targets"):
             yield str(panel.get("title")), "has no query"
 
 
@@ -252,9 +262,10 @@ def _board_identity(document: Document) -> Said:
         yield "", f"its uid {uid!r} should have 1 to {UID_MAX} characters"
     if document.get("id") is not None:
         yield "", "its id should be null: it belongs to one Grafana"
-    if int(document.get("schemaVersion") or 0) < SCHEMA_MIN:
+    version = document.get("schemaVersion")
+    if not isinstance(version, int) or version < SCHEMA_MIN:
         yield "", f"its schema version {document.get('schemaVersion')} is too old"
-    ids = [panel.get("id") for panel in document.get("panels") or ()]
+    ids = [str(panel.get("id")) for panel in _documents(document.get("panels"))]
     if len(set(ids)) != len(ids):
         yield "", "two panels have one id"
 
@@ -267,7 +278,7 @@ def _no_inputs(document: Document) -> Said:
 
 def _no_angular(document: Document) -> Said:
     for panel in panels_of(document):
-        if panel.get("type") in REMOVED:
+        if str(panel.get("type")) in REMOVED:
             yield str(panel.get("title")), f"is a {panel.get('type')}, which Grafana has removed"
 
 

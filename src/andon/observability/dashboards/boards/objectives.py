@@ -116,11 +116,69 @@ _BURN = Row(
     ),
 )
 
+_ALERTS = Row(
+    "Alerts",
+    (
+        Panel(
+            title="Alerts that fire",
+            meaning="By rule and severity; 0 while a rule is quiet.",
+            unit="short",
+            width=12,
+            queries=(
+                Query(
+                    total(series("andon_alerts", 'state="firing"'), "alertname, severity"),
+                    "{{alertname}} {{severity}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Alerts that may fire soon",
+            meaning="True, but not yet for as long as the rule asks.",
+            unit="short",
+            width=12,
+            queries=(
+                Query(
+                    total(series("andon_alerts", 'state="pending"'), "alertname, severity"),
+                    "{{alertname}} {{severity}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Notifications",
+            meaning="Notifications a second that arrived, and attempts that did not.",
+            unit="cps",
+            queries=(
+                Query(total(rate("andon_alert_notifications_total"), "receiver"), "{{receiver}}"),
+                Query(
+                    total(rate("andon_alert_notifications_failed_total"), "receiver"), "failed {{receiver}}"
+                ),
+            ),
+        ),
+        Panel(
+            title="Time looking at rules",
+            meaning="Mean time of one look at one rule.",
+            unit="s",
+            queries=(
+                Query(
+                    f"{total(rate('andon_alert_evaluation_seconds_total'))} / "
+                    f"({total(rate('andon_alert_evaluations_total'))} > 0)"
+                ),
+            ),
+        ),
+        Panel(
+            title="Who evaluates alerts",
+            meaning="1 for the observer that evaluates; if it is 0 everywhere, nobody would be told of anything.",
+            unit="short",
+            queries=(Query(series("andon_alerts_evaluating"), "{{instance}}"),),
+        ),
+    ),
+)
+
 OBJECTIVES = Board(
     uid="andon-objectives",
     title="Andon / Objectives",
     meaning="What is promised, what is left of the budgets, how fast they burn, whether somebody is told.",
     filters=(Filter("objective", "andon_objective_target", "objective"),),
-    rows=(_BUDGETS, _BURN),
+    rows=(_BUDGETS, _BURN, _ALERTS),
     since="now-6h",
 )
