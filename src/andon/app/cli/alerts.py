@@ -48,8 +48,9 @@ def build() -> typer.Typer:
     )
     app.callback()(overview)
     app.command("list")(list_)
-    for verb in (show, ack, silence, unsilence, test):
+    for verb in (show, ack, silence, unsilence):
         app.command()(verb)
+    app.command("test")(try_rule)
     app.command("send-test")(send_test)
     return app
 
@@ -183,7 +184,7 @@ def send_test(context: typer.Context, receiver: Annotated[str, typer.Argument(he
     return 0 if answer["word"] == "sent" else 1
 
 
-def test(
+def try_rule(
     context: typer.Context,
     rule: Annotated[
         str, typer.Argument(help="An alert that is applied, or a file with one that need not be.")

@@ -152,7 +152,12 @@ class AlertVerbs:
             spec = {**held.spec, "ends": ends}
             unit.put(msgspec.structs.replace(held, spec=spec), expect_version=held.version)
             unit.append(
-                Event(name="silence.expired", subject=f"{SILENCE}/{name}", actor=call.principal.name, data={})
+                Event(
+                    name="silence.expired",
+                    subject=f"{SILENCE}/{name}",
+                    actor=call.principal.name,
+                    data={"reason": call.body.reason},
+                )
             )
 
         await self._store.transact(end)
