@@ -182,3 +182,15 @@ def test_the_census_whose_accuracy_is_flat_raises_no_alarm_by_labels_or_by_estim
             for part in parts
         )
         assert (size, fallen) == (size, 0)
+
+
+def test_chance_alone_alarms_no_more_often_than_it_may() -> None:
+    chance, looks, alarms = 0.02, 0, 0
+    for number in range(40):
+        reference = make_reference("binary", sample(10_000 + number, 1500), None, origin="", made_ns=0)
+        limit = alarm_threshold(reference, "accuracy", 300, 0.0, chance)
+        assert limit is not None
+        for seed in range(50):
+            value = binary_figures(sample(number * 50 + seed, 300), None)["accuracy"].value
+            looks, alarms = looks + 1, alarms + is_fallen("accuracy", value, limit)
+    assert alarms / looks <= 1.5 * chance
