@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,15 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 @contextlib.contextmanager
 def example(
-    name: str, root: Path, *before: str, layers: tuple[str, ...] = ("factory.yaml",)
+    name: str,
+    root: Path,
+    *before: str,
+    layers: tuple[str, ...] = ("factory.yaml",),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Factory]:
     """A running copy of an example; `before` is a script that it needs first."""
     shutil.copytree(EXAMPLES / name, root)
-    factory = Factory(root)
+    factory = Factory(root, environment)
     for script in before:
         run(factory, script)
     try:
@@ -168,3 +172,30 @@ def test_quality(tmp_path: Path) -> None:
         by_scores, by_labels = (float(share) for share in re.findall(r"([\d.]+)%", after))
         assert abs(by_scores - by_labels) < 10
         assert [item["name"] for item in factory.read("quality")["items"]] == ["loans"]
+
+
+@pytest.mark.slow
+def test_alerts(tmp_path: Path) -> None:
+    pager = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "alerts" / "pager.py"), "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert pager.stdout is not None
+        url = pager.stdout.readline().removeprefix("listening at ").strip()
+        with example("alerts", tmp_path / "alerts", environment={"PAGER_URL": url}) as factory:
+            make_key(factory, "post")
+            factory.wait_until_served("stamps")
+            wait_for(
+                "the pager", lambda: factory.andon("alerts", "send-test", "desk", code=None).returncode == 0
+            )
+            assert "This is a test" in pager.stdout.readline()
+            assert run(factory, "weigh.py").split() == ["200", "100"]
+            assert "500  " in run(factory, "weigh.py", "60", "-1")
+            assert pager.stdout.readline().startswith("FIRING stamps-fail stamps fails")
+            assert "firing" in factory.andon("alerts").stdout
+            factory.andon("alerts", "silence", "alertname=stamps-fail", "--for", "1h")
+            assert "stamps-fail" in factory.andon("alerts", "test", "stamps-fail", "--since", "1h").stdout
+    finally:
+        pager.kill()
+        pager.wait()
+        pager.stdout.close()
