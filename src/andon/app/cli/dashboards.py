@@ -146,7 +146,7 @@ def build_(
 def lint(
     context: typer.Context,
     files: Annotated[
-        list[Path], typer.Argument(help="Dashboards as Grafana's JSON, whoever made them.", metavar="FILE...")
+        list[Path], typer.Argument(help="Dashboards as Grafana's JSON, whoever made them.", metavar="FILE")
     ],
 ) -> None:
     """Check dashboards by the rules of Grafana's linter."""
