@@ -86,6 +86,12 @@ def _when(when: When, world: World) -> list[Problem]:
         found.append(_problem("spec.when.objective.name", f"There is no objective '{when.objective.name}'."))
     if when.drift is not None and when.drift.monitor and ("DriftMonitor", when.drift.monitor) not in world:
         found.append(_problem("spec.when.drift.monitor", f"There is no monitor '{when.drift.monitor}'."))
+    if (
+        when.quality is not None
+        and when.quality.monitor
+        and ("QualityMonitor", when.quality.monitor) not in world
+    ):
+        found.append(_problem("spec.when.quality.monitor", f"There is no monitor '{when.quality.monitor}'."))
     if when.window is not None:
         found += _window(when.window, world)
     if when.metric is not None:

@@ -71,6 +71,9 @@ class Look:
             if when.drift is not None:
                 found = self._from.signals.firing().get("drift", ())
                 return self._signals(found, when.drift.monitor, when.drift.severities, "monitor")
+            if when.quality is not None:
+                found = self._from.signals.firing().get("quality", ())
+                return self._signals(found, when.quality.monitor, when.quality.severities, "monitor")
             if when.metric is not None:
                 return self._metric(when.metric)
             if when.absent is not None:

@@ -67,6 +67,16 @@ class DriftWhen(Written, frozen=True, kw_only=True):
     )
 
 
+class QualityWhen(Written, frozen=True, kw_only=True):
+    """A quality monitor tells of a fall, by labels or by its estimate."""
+
+    monitor: Annotated[str, D(description="The QualityMonitor; empty = every one.")] = ""
+    severities: Annotated[tuple[Literal["page", "ticket"], ...], D(description="Those that count.")] = (
+        "page",
+        "ticket",
+    )
+
+
 class WindowWhen(Written, frozen=True, kw_only=True):
     """A figure of the live windows is beyond a threshold."""
 
@@ -134,6 +144,7 @@ class When(Written, frozen=True, kw_only=True):
 
     objective: Annotated[ObjectiveWhen | None, D(description="A budget burns too fast.")] = None
     drift: Annotated[DriftWhen | None, D(description="Traffic or quality has drifted.")] = None
+    quality: Annotated[QualityWhen | None, D(description="Quality has fallen.")] = None
     window: Annotated[WindowWhen | None, D(description="A live figure is beyond a threshold.")] = None
     query: Annotated[QueryWhen | None, D(description="A query returns rows.")] = None
     absent: Annotated[AbsentWhen | None, D(description="Something that should come has not.")] = None
