@@ -172,6 +172,10 @@ class BacktestReport(views.View, frozen=True, kw_only=True):
 
 def alerts_routes(verbs: Any) -> Sequence[Route]:
     """Everything under /v1/alerts, /v1/silences and /v1/receivers."""
+    return (*_rule_routes(verbs), *_silence_routes(verbs))
+
+
+def _rule_routes(verbs: Any) -> Sequence[Route]:
     return (
         Route(
             method="GET",
@@ -213,6 +217,11 @@ def alerts_routes(verbs: Any) -> Sequence[Route]:
             handler=verbs.ack,
             summary="Somebody has taken it on: repeats stop until it is over",
         ),
+    )
+
+
+def _silence_routes(verbs: Any) -> Sequence[Route]:
+    return (
         Route(
             method="POST",
             path="/v1/silences",

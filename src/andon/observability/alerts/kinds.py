@@ -81,17 +81,7 @@ def _when(when: When, world: World) -> list[Problem]:
     if not when.kind:
         names = ", ".join(when.__struct_fields__)
         return [_problem("spec.when", f"Give exactly one of {names}.")]
-    found: list[Problem] = []
-    if when.objective is not None and when.objective.name and ("Objective", when.objective.name) not in world:
-        found.append(_problem("spec.when.objective.name", f"There is no objective '{when.objective.name}'."))
-    if when.drift is not None and when.drift.monitor and ("DriftMonitor", when.drift.monitor) not in world:
-        found.append(_problem("spec.when.drift.monitor", f"There is no monitor '{when.drift.monitor}'."))
-    if (
-        when.quality is not None
-        and when.quality.monitor
-        and ("QualityMonitor", when.quality.monitor) not in world
-    ):
-        found.append(_problem("spec.when.quality.monitor", f"There is no monitor '{when.quality.monitor}'."))
+    found = _named(when, world)
     if when.window is not None:
         found += _window(when.window, world)
     if when.metric is not None:
@@ -108,6 +98,20 @@ def _when(when: When, world: World) -> list[Problem]:
                 message = "An alert about alerts would fire for ever."
                 found.append(_problem(f"spec.when.event.names[{at}]", message))
     return found
+
+
+def _named(when: When, world: World) -> list[Problem]:
+    """Resources that a condition names and that are not there."""
+    wanted = (
+        ("objective.name", "Objective", when.objective.name if when.objective is not None else ""),
+        ("drift.monitor", "DriftMonitor", when.drift.monitor if when.drift is not None else ""),
+        ("quality.monitor", "Monitor", when.quality.monitor if when.quality is not None else ""),
+    )
+    return [
+        _problem(f"spec.when.{path}", f"There is no {kind} '{name}'.")
+        for path, kind, name in wanted
+        if name and (kind, name) not in world
+    ]
 
 
 def _window(window: WindowWhen, world: World) -> list[Problem]:

@@ -70,7 +70,7 @@ class DriftWhen(Written, frozen=True, kw_only=True):
 class QualityWhen(Written, frozen=True, kw_only=True):
     """A quality monitor tells of a fall, by labels or by its estimate."""
 
-    monitor: Annotated[str, D(description="The QualityMonitor; empty = every one.")] = ""
+    monitor: Annotated[str, D(description="The Monitor; empty = every one.")] = ""
     severities: Annotated[tuple[Literal["page", "ticket"], ...], D(description="Those that count.")] = (
         "page",
         "ticket",

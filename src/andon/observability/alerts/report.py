@@ -1,4 +1,7 @@
-"""What a back-test tells: pages, delays, misses and advice, in the words of the API. Pure."""
+"""What a back-test tells: pages, delays, misses and advice, in the words of the API. Pure.
+
+The command line prints the same fields, whether the observer or the verb itself made them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Statuses of alerts and receivers as resources, and the metrics of alerts. Pure shapes; nothing decides here."""
+"""Statuses of alerts and receivers as resources. Pure; nothing is decided here.
+
+They change with what fires, never with a mere value, so that the store is not written at every look.
+"""
 
 from __future__ import annotations
 
