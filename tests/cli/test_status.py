@@ -109,6 +109,11 @@ def test_no_gpu_and_no_gateway_are_said_as_such() -> None:
     assert any("the gateway does not answer" in line for line in lines)
 
 
+def test_tables_that_do_not_answer_in_time_are_said() -> None:
+    lines = told(moment(), None)
+    assert "Tables      did not answer in time (andon ledger status)" in lines
+
+
 def test_an_observer_that_is_away_or_new_is_said() -> None:
     assert "does not answer" in describe(None, None, NOW_S)[0]
     assert describe({"now": None, "warnings": []}, None, NOW_S) == ["Observer    has just started"]

@@ -73,8 +73,8 @@ def describe(
         f"Host        {_host(now['host'])}",
         f"Ledger      {_ledger(now)}",
     ]
-    if tables is not None:
-        lines.append(f"Tables      {_tables(tables)}")
+    told = "did not answer in time (andon ledger status)" if tables is None else _tables(tables)
+    lines.append(f"Tables      {told}")
     lines += [f"GPU         {text}" for text in _devices(now["devices"])]
     lines += [tint(f"Warning     {text}", "yellow", colour) for text in infrastructure["warnings"]]
     return lines
