@@ -109,7 +109,8 @@ def contributors(engine: Engine, counting: Counting, from_ns: int, to_ns: int) -
         parameters: list[Any] = []
         events = _events(counting, (from_ns, to_ns), (column,), parameters)
         sql = (
-            f"SELECT {column}, count(*) FILTER (bad) AS bads, count(*), CAST(sum(count(*) FILTER (bad)) OVER () AS BIGINT) "
+            f"SELECT {column}, count(*) FILTER (bad) AS bads, count(*), "
+            "CAST(sum(count(*) FILTER (bad)) OVER () AS BIGINT) "
             f"FROM ({events}) GROUP BY {column} ORDER BY bads DESC, {column} LIMIT {TOP}"
         )
         found += [

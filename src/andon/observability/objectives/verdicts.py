@@ -87,7 +87,8 @@ def judge_window(
             why = low
         elif chance > window.significance:
             word = "too few"
-            why = f"{long.bad} bad of {long.total} may be chance (p {chance:.2g}; fires at {window.significance:.2g} or less)"
+            why = f"{long.bad} bad of {long.total} may be chance"
+            why += f" (p {chance:.2g}; fires at {window.significance:.2g} or less)"
         else:
             word, why = "fires", f"burns {_times(burn or 0.0)} times as fast as the budget allows"
     return Verdict(
