@@ -23,6 +23,7 @@ class Model:
         x = inputs["x"]
         return {"p": x / x.sum(axis=1, keepdims=True)}
 """
+WRONG = MODEL.replace("x = inputs", "x = 4 - inputs")  # says good of what is bad, and bad of what is good
 ASKED = 60
 
 
@@ -95,3 +96,51 @@ def test_labels_that_are_sent_become_figures(tmp_path: Path) -> None:
         assert "credit@1" in page
         assert "http" not in page.replace("http://www.w3.org/", "")
         assert "no quality monitor 'other'" in factory.andon("quality", "show", "other", code=1).stderr
+
+
+@pytest.mark.slow
+def test_a_canary_that_labels_find_worse_is_stopped(tmp_path: Path) -> None:
+    """Answered without an error and in time, by a model that is wrong: only labels can tell."""
+    root = tmp_path / "plant"
+    root.mkdir()
+    (root / "model.py").write_text(MODEL)
+    (root / "wrong.py").write_text(WRONG)
+    steps = [{"weight": 50, "pause": {"requests": 100_000}}]
+    gates = [{"name": "right", "metric": "quality", "minimum": 200}]
+
+    def documents(version: str) -> list[dict[str, Any]]:
+        return [
+            resource("Team", "crew"),
+            *model("credit", {"1": "model.py", "2": "wrong.py"}),
+            resource(
+                "Endpoint",
+                "credit",
+                release={"model": "credit", "version": version},
+                recording={"prediction": {"output": "p", "classes": ["good", "bad"]}},
+                strategy={"type": "canary", "canary": {"steps": steps}, "gates": gates},
+            ),
+            resource("Monitor", "credit", endpoint="credit", positive="bad"),
+        ]
+
+    with running_factory(root, documents("1")) as factory:
+        _, key = factory.key("--team", "crew")
+        factory.wait_until_served("credit")
+        factory.apply(documents("2"))
+        url = f"http://127.0.0.1:{factory.control_port}/v1/labels"
+
+        def stopped() -> bool:
+            """What is asked before the canary has traffic was not drawn, and is no evidence."""
+            asked = ask(factory, key)
+            truths = [
+                {"request": told["request"], "value": float(number % 3 == 0)}
+                for number, told in enumerate(asked)
+            ]
+            wait_for("the observer to take labels", lambda: post(url, key, {"items": truths})[0] == 200, 30)
+            return factory.phase("credit-1") == "Aborted"
+
+        wait_for("the stop", stopped, 90)
+        told = factory.andon("explain", "rollout", "credit-1").stdout
+        assert "gate 'right': the canary is worse" in told
+        assert "quality" in told
+        stops = [event for event in factory.events("Rollout/credit-1") if event["name"] == "rollout.aborted"]
+        assert [event["actor"] for event in stops] == ["observer"]
