@@ -23,7 +23,17 @@ MANIFEST: Final = "manifest.json"
 SHARED: Final = "andon__mypyc"  # the library that holds the code of all modules
 SOURCE: Final = Path(__file__).resolve().parent.parent
 # What the compiled modules were compiled against: constants and types of all of these are in the machine code.
-_ROOMS: Final = ("control", "gateway", "kernel", "ledger", "lifecycle", "security", "serving", "store", "wire")
+_ROOMS: Final = (
+    "control",
+    "gateway",
+    "kernel",
+    "ledger",
+    "lifecycle",
+    "security",
+    "serving",
+    "store",
+    "wire",
+)
 
 
 class Found(NamedTuple):

@@ -54,7 +54,8 @@ class LedgerRebuild(views.View, frozen=True, kw_only=True):
     """The latest rebuild that was asked for."""
 
     waiting: tuple[str, ...] = ()  # tables still to be made again, the running one first
-    rows: dict[str, int] = msgspec.field(default_factory=dict)  # by table that is done: rows that the log gave
+    # By table that is done: rows that the log gave.
+    rows: dict[str, int] = msgspec.field(default_factory=dict)
     problem: str = ""
 
 
