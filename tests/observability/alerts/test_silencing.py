@@ -111,8 +111,11 @@ def test_a_rule_that_cannot_be_enforced_is_refused(spec: AlertSpec, path: str) -
 
 
 def test_a_good_rule_is_taken() -> None:
-    world = {("Receiver", "crew"): RECORD}
+    told = Record(kind="Receiver", name="crew", spec={"webhook": {"url": "https://example.com/"}})
+    world = {("Receiver", "crew"): told, ("Receiver", "beat"): RECORD}
     assert check_alert(AlertSpec(when=WINDOW, receivers=("crew",)), RECORD, world) == []
+    (deaf,) = check_alert(AlertSpec(when=WINDOW, receivers=("beat",)), RECORD, world)
+    assert "heartbeat only" in deaf.message
 
 
 @pytest.mark.parametrize(

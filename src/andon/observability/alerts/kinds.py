@@ -35,6 +35,7 @@ ABSENT_S_MAX = 92 * DAY_S
 _REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # Prometheus' own form
 _EVENT = re.compile(r"[a-z_]+(\.[a-z_]*)+")
+_WAYS = ("webhook", "email", "slack", "alertmanager")
 _ABSENT = ("requests", "label", "feedback", "kpi", "evaluation")
 
 
@@ -55,6 +56,9 @@ def check_alert(spec: Any, record: Record, world: World) -> list[Problem]:
     for at, receiver in enumerate(spec.receivers):
         if (RECEIVER, receiver) not in world:
             found.append(_problem(f"spec.receivers[{at}]", f"There is no receiver '{receiver}'."))
+        elif not any(world[RECEIVER, receiver].spec.get(way) for way in _WAYS):
+            message = f"Receiver '{receiver}' is a heartbeat only: it can be told nothing."
+            found.append(_problem(f"spec.receivers[{at}]", message))
     for at, other in enumerate(spec.inhibited_by):
         if (ALERT, other.alert) not in world:
             found.append(_problem(f"spec.inhibitedBy[{at}].alert", f"There is no alert '{other.alert}'."))
@@ -147,7 +151,7 @@ def _bounds(at: str, when: WindowWhen | MetricWhen) -> list[Problem]:
 def check_receiver(spec: Any, record: Record, world: World) -> list[Problem]:
     """One way to be told, over a URL that may be used, and no secret in the file."""
     assert isinstance(spec, ReceiverSpec)
-    ways = [name for name in ("webhook", "email", "slack", "alertmanager") if getattr(spec, name) is not None]
+    ways = [name for name in _WAYS if getattr(spec, name) is not None]
     found: list[Problem] = []
     if len(ways) > 1 or (not ways and spec.heartbeat is None):
         message = "Give exactly one of webhook, email, slack and alertmanager, or a heartbeat alone."
