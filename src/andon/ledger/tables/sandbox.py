@@ -76,6 +76,10 @@ _FORBIDDEN_FUNCTIONS = frozenset(
 )
 # These can make a value far larger than what went in, outside the memory that DuckDB counts.
 _SWELLING_FUNCTIONS = frozenset(("repeat", "lpad", "rpad", "list_resize", "array_resize", "bitstring", "bar"))
+_GROWTH_MAX = (
+    8  # characters and references that may stand for each thing replaced; one call cannot be interrupted
+)
+_REFERENCE = re.compile(r"\\\d")
 _WIDE_FORMAT = re.compile(r"\d{4,}|\*|\{[^}]*\{")
 _SHOWN = frozenset(('"tables"', "tables"))
 
@@ -175,12 +179,31 @@ def _check_function(node: dict[str, Any]) -> None:
     if name in _SWELLING_FUNCTIONS:
         raise _forbidden(f"The function {name} is not available: what it makes is not counted as memory.")
     if name in ("format", "printf"):
-        first = (node.get("arguments") or [{}])[0].get("expression", {})
-        literal = first.get("literal", {}).get("text") if isinstance(first, dict) else None
-        if literal is None or _WIDE_FORMAT.search(str(literal)):
+        literal = _literal(node, 0)
+        if literal is None or _WIDE_FORMAT.search(literal):
             raise _forbidden(f"{name} takes a constant format without large widths.")
+    if name in ("replace", "regexp_replace") and not _is_modest(name, _literal(node, 1), _literal(node, 2)):
+        raise _forbidden(
+            f"{name} takes a constant of at most {_GROWTH_MAX} characters, or no longer than what it replaces."
+        )
     if name in ("range", "generate_series"):
         raise _forbidden(f"{name} makes rows in FROM, and no lists.")
+
+
+def _literal(node: dict[str, Any], place: int) -> str | None:
+    """The constant that is an argument of a function; None if it is anything else."""
+    arguments = node.get("arguments") or []
+    given = arguments[place].get("expression", {}) if place < len(arguments) else {}
+    text = given.get("literal", {}).get("text") if isinstance(given, dict) else None
+    return None if text is None else str(text)
+
+
+def _is_modest(name: str, what: str | None, by: str | None) -> bool:
+    """Whether replacing can make a value only a little larger: each call of it runs to its end, whatever it takes."""
+    if by is None:
+        return False
+    growth = len(_REFERENCE.sub("x", by)) if name == "regexp_replace" else len(by)
+    return growth <= _GROWTH_MAX or (name == "replace" and what is not None and growth <= len(what))
 
 
 def _name(node: dict[str, Any]) -> str:
