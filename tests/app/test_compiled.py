@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -73,3 +74,9 @@ def test_all_of_the_list_is_compiled_or_nothing(is_compiled: bool) -> None:
         is_source = str(module.__file__).endswith(".py")
         assert is_source != is_compiled, name
     assert (compiled.SHARED in sys.modules) == is_compiled
+
+
+def test_no_compiled_module_has_a_struct_whose_options_decide_its_form() -> None:
+    """A compiled struct loses the options of its class, and with them the form that others read."""
+    options = re.compile(r"Struct[^)]*\b(array_like|tag|rename|forbid_unknown_fields|omit_defaults)=")
+    assert [name for name in HOT if options.search((compiled.SOURCE / f"{name}.py").read_text())] == []

@@ -31,7 +31,7 @@ def test_what_was_served_is_sealed_and_can_be_made_again(tmp_path: Path, provide
         wait_for("all rows to be sealed", lambda: table(factory, "attempts").get("rows") == ASKED)
         before = factory.read("ledger", "status")
         assert [log["waiting"] for log in before["logs"]] == [0, 0, 0]
-        assert before["quarantined"] == []
+        assert before["quarantined"] == [], before["quarantined"]
         assert factory.read("ledger", "rebuild", "attempts")["rows"] == {"attempts": ASKED}
         assert table(factory, "attempts")["rows"] == ASKED
         assert "There is no table" in factory.andon("ledger", "rebuild", "nothing", code=1).stderr

@@ -89,9 +89,12 @@ class Recorded:
 
         return {body.part: body for body in wait_for("the bodies", look)}
 
-    def metrics(self) -> dict[str, float]:
+    def exposition(self) -> list[str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.factory.admin_port}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
+            return answer.read().decode().splitlines()
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.exposition()
         return {
             name: float(value)
             for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -186,6 +189,10 @@ def test_a_wrong_reference_is_refused_and_the_metrics_tell_of_the_logs(recorded:
     assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_header")
     told = recorded.metrics()
     assert told["andon_ledger_rows_total"] > 0
+    words = dict(line.split(" ", 3)[2:] for line in recorded.exposition() if line.startswith("# HELP "))
+    typed = {line.split(" ")[2] for line in recorded.exposition() if line.startswith("# TYPE ")}
+    assert typed == set(words)
+    assert all(" " in meaning for meaning in words.values()), words
     assert told["andon_ledger_commits_total"] > 0
     assert told["andon_ledger_sync_seconds_total"] > 0
     assert told['andon_gateway_events_total{event="body_recorded"}'] > 0

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from andon.kernel.clock import SystemClock
+from andon.ledger import segment
 from andon.ledger.query import Query, check_status
 from andon.ledger.reader import Cursor, Entry, follow, last_position, read, tail
 from andon.ledger.row import SCHEMA_VERSION, Column, Intent, Outcome, Row, describe
 from andon.ledger.scan import Damage
+from andon.ledger.seals import Header, NamedHeader
 from andon.ledger.settings import LogSettings
 from andon.testing.disk import SimulatedDisk
 from tests.ledger.conftest import disk, opened, row
@@ -224,3 +226,16 @@ def test_every_field_is_described_with_its_unit() -> None:
         )
         in columns
     )
+
+
+def test_a_header_with_names_is_read_as_one_without() -> None:
+    """Compiled gateways wrote the names of the fields, until somebody looked."""
+    header = Header(1, 2, 7, 100, 99, 5, "g")
+    named = NamedHeader(1, 2, 7, 100, 99, 5, "g")
+    assert segment.decode_header(segment.encode_header(header)) == (
+        header,
+        len(segment.encode_header(header)),
+    )
+    data = segment.encode_header(named)  # type: ignore[arg-type]  # as it was written then
+    assert segment.decode_header(data) == (header, len(data))
+    assert isinstance(msgspec.msgpack.decode(msgspec.msgpack.encode(header)), list)

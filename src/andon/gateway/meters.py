@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from andon.gateway.meanings import MEANINGS
+
 OTHER: Final = "other"  # stands for every name that no snapshot knows
 _NONE: Final[Mapping[str, float]] = MappingProxyType({})
 SERIES_MAX: Final = 10_000  # of one family; beyond, new label sets are counted as `other`
@@ -98,9 +100,11 @@ class Meters:
             yield f'andon_gateway_events_total{{event="{_escape(event)}"}} {count}'
         yield from self._histogram()
         for name, value in gauges.items():
+            yield f"# HELP {name} {MEANINGS.get(name, name)}"
             yield f"# TYPE {name} gauge"
             yield f"{name} {value:.6g}"
         for name, value in counters.items():
+            yield f"# HELP {name} {MEANINGS.get(name, name)}"
             yield f"# TYPE {name} counter"
             yield f"{name} {value:.15g}"
 

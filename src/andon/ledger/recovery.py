@@ -11,6 +11,7 @@ import msgspec
 from andon.kernel.ports import Disk
 from andon.ledger import segment
 from andon.ledger.scan import Damage, Hole, read_header, scan
+from andon.ledger.seals import Seal
 
 # Row numbers jump by this after an unclean end. A reader may have seen rows that a power loss then took back; no
 # number is given twice, so such a reader can go on from its position and miss nothing.
@@ -38,7 +39,7 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def read_seal(disk: Disk, path: str) -> segment.Seal | None:
+def read_seal(disk: Disk, path: str) -> Seal | None:
     """The seal of a segment, None while it may still grow."""
     try:
         return segment.decode_seal(disk.read(path + segment.SEAL_SUFFIX))
@@ -46,7 +47,7 @@ def read_seal(disk: Disk, path: str) -> segment.Seal | None:
         return None
 
 
-def write_seal(disk: Disk, path: str, seal: segment.Seal) -> None:
+def write_seal(disk: Disk, path: str, seal: Seal) -> None:
     """Close a segment for ever. Raises OSError."""
     disk.replace(path + segment.SEAL_SUFFIX, msgspec.json.encode(seal))
 
@@ -78,7 +79,7 @@ def recover(disk: Disk, folder: str, now_ns: int) -> Recovered:
     )
 
 
-def _settle(disk: Disk, path: str, after_row: int, now_ns: int) -> tuple[segment.Seal, list[Damage], int]:
+def _settle(disk: Disk, path: str, after_row: int, now_ns: int) -> tuple[Seal, list[Damage], int]:
     number, first_row = segment.parse_name(path.rsplit("/", 1)[-1]) or (0, 0)
     header = read_header(disk, path)
     size = disk.size(path)
@@ -95,7 +96,7 @@ def _settle(disk: Disk, path: str, after_row: int, now_ns: int) -> tuple[segment
         disk.truncate(path, end)
     else:
         disk.sync(path)  # what was read may still be in memory only
-    seal = segment.Seal(
+    seal = Seal(
         segment=number, first_row=first_row, last_row=last_row, rows=rows, size_bytes=end, sealed_ns=now_ns
     )
     write_seal(disk, path, seal)

@@ -11,6 +11,7 @@ import msgspec
 
 from andon.kernel.ports import Disk
 from andon.ledger import segment
+from andon.ledger.seals import Header
 
 WINDOW_BYTES = 2**20
 
@@ -61,7 +62,7 @@ class _Window:
         return self._data[begin : begin + length]
 
 
-def read_header(disk: Disk, path: str) -> tuple[segment.Header, int] | None:
+def read_header(disk: Disk, path: str) -> tuple[Header, int] | None:
     """The header and the offset of the first frame; None if the header is not intact."""
     return segment.decode_header(disk.read(path, 0, segment.HEADER_BYTES_MAX))
 

@@ -13,6 +13,8 @@ import zlib
 
 import msgspec
 
+from andon.ledger.seals import Header, NamedHeader, Seal
+
 FORMAT_VERSION = 1
 FRAME_BYTES_MAX = 2**27  # above the log's bound on pending rows; a longer length is a broken head
 PREAMBLE_BYTES = 29  # what stands before the rows in a frame: its head and the array's head
@@ -30,29 +32,6 @@ FRAME_HEAD_BYTES = _FRAME.size
 HEADER_BYTES_MAX = 512
 SEAL_SUFFIX = ".sealed"
 TORN_SUFFIX = ".torn"
-
-
-class Header(msgspec.Struct, frozen=True, array_like=True):
-    """What a segment says about itself. Fields are only appended."""
-
-    format_version: int
-    schema_version: int
-    segment: int
-    first_row: int  # number of the first row here
-    after_row: int  # number of the last row before; the two differ by more than one only after an unclean end
-    created_ns: int
-    gateway: str
-
-
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a segment, written when nothing will be appended any more."""
-
-    segment: int
-    first_row: int
-    last_row: int  # the last one durably written, here or (if this segment holds none) before
-    rows: int
-    size_bytes: int
-    sealed_ns: int
 
 
 class FrameHead(msgspec.Struct, frozen=True):
@@ -89,8 +68,15 @@ def decode_header(data: bytes) -> tuple[Header, int] | None:
     payload = data[_HEAD.size : _HEAD.size + length]
     if mark != _FILE_MARK or len(payload) != length or zlib.crc32(payload) != check:
         return None
+    end = _HEAD.size + length
     try:
-        return msgspec.msgpack.decode(payload, type=Header), _HEAD.size + length
+        return msgspec.msgpack.decode(payload, type=Header), end
+    except msgspec.MsgspecError:
+        pass  # perhaps an older form of it
+    try:
+        return msgspec.convert(
+            msgspec.msgpack.decode(payload, type=NamedHeader), Header, from_attributes=True
+        ), end
     except msgspec.MsgspecError:
         return None
 

@@ -14,6 +14,7 @@ from andon.kernel.ports import Disk
 from andon.ledger import segment
 from andon.ledger.recovery import Recovered, join, write_seal
 from andon.ledger.row import SCHEMA_VERSION
+from andon.ledger.seals import Header, Seal
 from andon.ledger.settings import LogSettings
 
 RESERVE = "reserve"
@@ -95,7 +96,7 @@ class Writer:
             self._durable_bytes += len(frame)
         else:
             header = segment.encode_header(
-                segment.Header(
+                Header(
                     segment.FORMAT_VERSION,
                     SCHEMA_VERSION,
                     self._segment,
@@ -117,7 +118,7 @@ class Writer:
 
     def _seal(self) -> None:
         path, self._path = self._path, ""
-        seal = segment.Seal(
+        seal = Seal(
             segment=self._segment - 1,
             first_row=self._first_row,
             last_row=self._after_row,

@@ -25,6 +25,7 @@ from andon.app.settings import load_settings
 from andon.kernel.errors import AndonError
 
 NICE = 5  # below gateway, control and replicas
+OOM_SCORE = 500  # of 1000: where memory ends, watching ends before serving does
 
 _logger = structlog.get_logger("andon.observer")
 
@@ -45,6 +46,8 @@ def main() -> None:
     try:
         home.create()
         os.nice(NICE)
+        with contextlib.suppress(OSError):  # only Linux knows it; elsewhere the kernel chooses by size
+            Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
         set_up("observer", load_settings(home.root, os.environ).log_level)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already
             uvloop.run(_main(home))

@@ -17,6 +17,7 @@ from andon.ledger.disk import FileDisk
 from andon.ledger.recovery import read_seal, segments_of
 from andon.ledger.row import SCHEMA_VERSION
 from andon.ledger.scan import Damage, Frame, Hole, read_header, scan
+from andon.ledger.seals import Seal
 from andon.ledger.tables.schema import BODIES, Origin, Spoiled, Transposer, uncollected
 from andon.ledger.tables.sources import position_key, segment_key
 
@@ -41,7 +42,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     first_row: int
     size_bytes: int
-    seal: segment.Seal | None  # None: given up by its writer, which went on in the next one
+    seal: Seal | None  # None: given up by its writer, which went on in the next one
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
