@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from andon.app.observer.alerts import build_alerts
+from andon.app.observer.changes import build_changes
 from andon.app.observer.drift import build_drift
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
@@ -36,6 +37,7 @@ def builders() -> tuple[Build, ...]:
         build_telemetry,
         build_objectives,
         build_drift,
+        build_changes,
         build_quality,
     )
 
