@@ -12,21 +12,20 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
 
 from andon import __version__
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
-from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
 from andon.app.journals import set_up
+from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.forwarding import forward_to
 from andon.app.observer.senders import Senders
 from andon.app.services import Services
@@ -38,28 +37,18 @@ from andon.kernel.errors import AndonError
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
 from andon.ledger.disk import FileDisk
-from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.security.identity.secret_files import load_or_create_pepper
 from andon.serving.executors.local import LocalExecutor
 from andon.serving.executors.port import stop_all
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
-from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.routes import Principal
+from andon.web.authentication import Authenticator
 from andon.wire.client import Client
 
 REPLICA_GRACE_S = 5.0
 
 _logger = structlog.get_logger("andon.control")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process stops its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process."""
-        yield
 
 
 class ControlProcess:
@@ -98,7 +87,9 @@ class ControlProcess:
             await built.publisher.refresh()
             tasks = [asyncio.create_task(loop) for loop in built.loops()]
             senders = Senders(built.store, clock)
-            authenticator = Authenticator(self._credentials(pepper), pepper, senders.find)
+            authenticator = Authenticator(
+                factory_credentials(self._home, self._random, pepper), pepper, senders.find
+            )
             server = self._server(self._services(built), authenticator, client)
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
@@ -146,19 +137,7 @@ class ControlProcess:
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
         )
 
-    def _credentials(self, pepper: bytes) -> tuple[Credential, ...]:
-        return tuple(
-            Credential(
-                principal=Principal(name=name, grants=grants),
-                digest=keyed_digest(load_or_create_key(path, self._random), pepper),
-            )
-            for name, grants, path in (
-                ("admin", ADMIN_GRANTS, self._home.admin_key),
-                ("gateway", GATEWAY_GRANTS, self._home.gateway_key),
-            )
-        )
-
-    def _server(self, services: Services, authenticator: Authenticator, client: Client) -> uvicorn.Server:
+    def _server(self, services: Services, authenticator: Authenticator, client: Client) -> ApiServer:
         application = build_application(
             build_routes(services),
             Surroundings(
@@ -173,16 +152,7 @@ class ControlProcess:
                 ),
             ),
         )
-        config = uvicorn.Config(
-            application,
-            host=self._settings.control_host,
-            port=self._settings.control_port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        return _Server(config)
+        return serve_api(application, self._settings.control_host, self._settings.control_port)
 
 
 async def _main(process: ControlProcess, files: Sequence[Path]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from andon.app.cli.client import segment
 from andon.app.cli.commands import load
+from andon.app.cli.group import NamedGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
@@ -28,20 +28,10 @@ _NS = 1_000_000_000
 _QUIET = ("alertname", "severity")
 
 
-class _Group(typer.core.TyperGroup):
-    """A group whose first word may also be the name of an alert."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb, or `show`."""
-        if args and args[0] not in self.commands:
-            args = ["show", *args]
-        return super().resolve_command(ctx, args)
-
-
 def build() -> typer.Typer:
     """The group `andon alerts`."""
     app = typer.Typer(
-        cls=_Group,
+        cls=NamedGroup,
         help="Alerts: what fires, who has taken it on, silences, and what a rule would have done.",
         invoke_without_command=True,
         rich_markup_mode=None,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from andon.app.cli.client import segment
 from andon.app.cli.commands import load
+from andon.app.cli.group import NamedGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
@@ -25,20 +25,10 @@ _STABLE_SHOWN = 5  # columns without drift that a table shows; --all shows the r
 _OFFLINE = "andon.observability.quality.drift.offline"
 
 
-class _Group(typer.core.TyperGroup):
-    """A group whose first word may also be the name of a monitor."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb, or `show`."""
-        if args and args[0] not in self.commands:
-            args = ["show", *args]
-        return super().resolve_command(ctx, args)
-
-
 def build() -> typer.Typer:
     """The group `andon drift`."""
     app = typer.Typer(
-        cls=_Group,
+        cls=NamedGroup,
         help="Drift: how far traffic is from its reference, what of it is noise, what it costs.",
         invoke_without_command=True,
         rich_markup_mode=None,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from andon.app.cli.client import segment
 from andon.app.cli.commands import load
+from andon.app.cli.group import NamedGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
@@ -49,20 +49,10 @@ _CHUNKS_SHOWN = 10  # of each release; -o json has all
 _PAGE = "andon.observability.quality.page"
 
 
-class _Group(typer.core.TyperGroup):
-    """A group whose first word may also be the name of a monitor."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb, or `show`."""
-        if args and args[0] not in self.commands:
-            args = ["show", *args]
-        return super().resolve_command(ctx, args)
-
-
 def build() -> typer.Typer:
     """The group `andon quality`."""
     app = typer.Typer(
-        cls=_Group,
+        cls=NamedGroup,
         help="Quality: how good answers are, from labels when they come and from scores before.",
         invoke_without_command=True,
         rich_markup_mode=None,

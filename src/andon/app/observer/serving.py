@@ -14,11 +14,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-import uvicorn
 
 from andon import __version__
-from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
+from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.senders import Senders
@@ -35,27 +34,17 @@ from andon.ledger.reader import Cursor, last_position
 from andon.ledger.tables.engine import open_engine
 from andon.observability.feed import Feed
 from andon.observability.windows.service import Windows
-from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.security.identity.secret_files import load_or_create_pepper
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Limits, Surroundings, build_application
-from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.routes import Principal
+from andon.web.authentication import Authenticator
 from andon.wire.client import Client
 
 THREADS = 4
 BODY_BYTES_MAX = 64 * 2**20
 
 _logger = structlog.get_logger("andon.observer")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process stops its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave signals to the process."""
-        yield
 
 
 @asynccontextmanager
@@ -144,19 +133,10 @@ def _feed(ground: ObserverGround, parts: Sequence[Part]) -> Feed:
     )
 
 
-def _server(ground: ObserverGround, parts: Sequence[Part]) -> uvicorn.Server:
+def _server(ground: ObserverGround, parts: Sequence[Part]) -> ApiServer:
     home, settings = ground.home, ground.settings
     pepper = load_or_create_pepper(home.pepper, ground.random)
-    credentials = tuple(
-        Credential(
-            principal=Principal(name=name, grants=grants),
-            digest=keyed_digest(load_or_create_key(path, ground.random), pepper),
-        )
-        for name, grants, path in (
-            ("admin", ADMIN_GRANTS, home.admin_key),
-            ("gateway", GATEWAY_GRANTS, home.gateway_key),
-        )
-    )
+    credentials = factory_credentials(home, ground.random, pepper)
     application = build_application(
         [route for part in parts for route in part.routes],
         Surroundings(
@@ -167,13 +147,4 @@ def _server(ground: ObserverGround, parts: Sequence[Part]) -> uvicorn.Server:
             limits=Limits(body_bytes_max=BODY_BYTES_MAX),
         ),
     )
-    config = uvicorn.Config(
-        application,
-        host=settings.control_host,
-        port=settings.observer_port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    return _Server(config)
+    return serve_api(application, settings.control_host, settings.observer_port)
