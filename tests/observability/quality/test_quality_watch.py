@@ -30,6 +30,7 @@ from andon.observability.quality.watching import QualityWatch
 from andon.store.model import Record
 from tests.ledger.conftest import InlineRunner
 from tests.ledger.queries.rig import BASE_NS, SECOND_NS, Rig, outcome
+from tests.observability.quality.one_record import OneRecord
 
 HOUR_S = 3600
 START_NS = BASE_NS // (HOUR_S * SECOND_NS) * HOUR_S * SECOND_NS + HOUR_S * SECOND_NS
@@ -85,29 +86,6 @@ def hour(number: int, rows: int = 600, confuse: float = 0.0, release: str = "cre
     return answers, labels
 
 
-class OneRecord:
-    """A store with one monitor."""
-
-    def __init__(self, spec: MonitorSpec) -> None:
-        self.record = Record(kind=MONITOR, name="credit", spec=msgspec.to_builtins(spec))
-        self.events: list[Any] = []
-
-    def get(self, kind: str, name: str) -> Record | None:
-        return self.record if name == "credit" else None
-
-    def list(self, kind: str) -> list[Record]:
-        return [self.record]
-
-    def append(self, event: Any) -> int | None:
-        if event.unique in [one.unique for one in self.events]:
-            return None
-        self.events.append(event)
-        return len(self.events)
-
-    async def transact(self, work: Any) -> Any:
-        return work(self)
-
-
 class StandingClock(SystemClock):
     """A minute past an hour after the start."""
 
@@ -150,7 +128,7 @@ def write(rig: Rig, *hours: tuple[Any, Any], labels: bool = True) -> None:
 
 
 def test_labels_give_figures_and_the_estimate_before_them_is_held_against_them(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     write(rig, hour(0), hour(1))
     watch, status = turn(store, rig, 3)
     assert (status.state, status.message) == ("good", "")
@@ -187,7 +165,7 @@ def test_labels_give_figures_and_the_estimate_before_them_is_held_against_them(r
 
 
 def test_a_corrected_label_changes_its_chunk_however_late_and_the_past_can_be_asked_for(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     answers, labels = hour(0)
     write(rig, (answers, labels))
     watch, _ = turn(store, rig, 2)
@@ -212,7 +190,7 @@ def test_a_corrected_label_changes_its_chunk_however_late_and_the_past_can_be_as
 
 
 def test_a_fall_that_scores_cannot_see_alarms_by_labels_and_switches_the_estimate_off(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     write(rig, hour(0), hour(1), hour(2))
     turn(store, rig, 4)
     write(rig, *(hour(number, confuse=0.3) for number in (4, 5)))
@@ -237,7 +215,7 @@ def test_a_fall_that_scores_cannot_see_alarms_by_labels_and_switches_the_estimat
 
 
 def test_a_fall_that_scores_can_see_alarms_before_any_label(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     write(rig, hour(0), hour(1), hour(2))
     turn(store, rig, 4)
     unsure = [msgspec.structs.replace(row, score=0.5 + (row.score - 0.5) / 4) for row in hour(4)[0]]
@@ -247,7 +225,7 @@ def test_a_fall_that_scores_can_see_alarms_before_any_label(rig: Rig) -> None:
 
 
 def test_quiet_times_raise_no_alarm(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     write(rig, *(hour(number, rows=300) for number in range(40)))
     watch, status = turn(store, rig, 43)
     assert (status.state, status.episode) == ("good", 0)
@@ -257,7 +235,7 @@ def test_quiet_times_raise_no_alarm(rig: Rig) -> None:
 
 def test_too_few_labels_judge_nothing_and_a_wrong_formula_is_told(rig: Rig) -> None:
     wrong = FormulaSpec(name="odd", sql="no_such_column")
-    store = OneRecord(msgspec.structs.replace(SPEC, formulas=(wrong,)))
+    store = OneRecord(MONITOR, msgspec.structs.replace(SPEC, formulas=(wrong,)))
     write(rig, hour(0, rows=50))
     watch, status = turn(store, rig, 3)
     assert status.state == "waiting"
@@ -268,7 +246,7 @@ def test_too_few_labels_judge_nothing_and_a_wrong_formula_is_told(rig: Rig) -> N
 
 
 def test_a_reference_comes_from_a_file_and_judges_the_first_chunk(rig: Rig) -> None:
-    store = OneRecord(SPEC)
+    store = OneRecord(MONITOR, SPEC)
     write(rig, hour(0, confuse=0.3))
     answers, labels = hour(99)
     lines = ["score,prediction,label"]
@@ -296,7 +274,7 @@ def test_a_reference_comes_from_a_file_and_judges_the_first_chunk(rig: Rig) -> N
 def test_a_regression_and_several_classes_have_their_figures(rig: Rig) -> None:
     answers, labels = hour(0)
     write(rig, (answers, [msgspec.structs.replace(label, value=None, text="bad") for label in labels]))
-    store = OneRecord(MonitorSpec(endpoint="credit", problem="multiclass", chunk="1h"))
+    store = OneRecord(MONITOR, MonitorSpec(endpoint="credit", problem="multiclass", chunk="1h"))
     watch, _ = turn(store, rig, 2)
     measure = chunks(watch)[0].measure("accuracy")
     share = sum(row.prediction == "bad" for row in answers) / len(answers)
@@ -306,7 +284,9 @@ def test_a_regression_and_several_classes_have_their_figures(rig: Rig) -> None:
         "facts",
         [msgspec.structs.replace(label, id=f"v{label.id}", name="amount", value=1.0) for label in labels],
     )
-    store = OneRecord(MonitorSpec(endpoint="credit", problem="regression", label="amount", chunk="1h"))
+    store = OneRecord(
+        MONITOR, MonitorSpec(endpoint="credit", problem="regression", label="amount", chunk="1h")
+    )
     watch, _ = turn(store, rig, 2)
     measure = chunks(watch)[0].measure("mae")
     assert measure is not None

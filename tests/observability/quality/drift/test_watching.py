@@ -27,6 +27,7 @@ from andon.observability.quality.drift.watching import DriftWatch
 from andon.store.model import Record
 from tests.ledger.conftest import InlineRunner
 from tests.ledger.queries.rig import BASE_NS, SECOND_NS, Rig, outcome
+from tests.observability.quality.one_record import OneRecord
 
 HOUR_S = 3600
 START_NS = BASE_NS // (HOUR_S * SECOND_NS) * HOUR_S * SECOND_NS + HOUR_S * SECOND_NS
@@ -53,29 +54,6 @@ def hour(number: int, shift: float, rows: int = 400) -> list[Any]:
         )
         for place in range(rows)
     ]
-
-
-class OneRecord:
-    """A store with one monitor."""
-
-    def __init__(self, spec: DriftMonitorSpec) -> None:
-        self.record = Record(kind=MONITOR, name="credit", spec=msgspec.to_builtins(spec))
-        self.events: list[Any] = []
-
-    def get(self, kind: str, name: str) -> Record | None:
-        return self.record if name == "credit" else None
-
-    def list(self, kind: str) -> list[Record]:
-        return [self.record]
-
-    def append(self, event: Any) -> int | None:
-        if event.unique in [one.unique for one in self.events]:
-            return None
-        self.events.append(event)
-        return len(self.events)
-
-    async def transact(self, work: Any) -> Any:
-        return work(self)
 
 
 class StandingClock(SystemClock):
@@ -110,7 +88,9 @@ def turn(store: OneRecord, engine: Any, folder: Path, now: int) -> tuple[DriftWa
 
 
 def test_a_drift_is_told_once_when_it_begins_and_once_when_it_ends(rig: Rig, tmp_path: Path) -> None:
-    store = OneRecord(DriftMonitorSpec(endpoint="credit", columns=("score", "prediction", "request_bytes")))
+    store = OneRecord(
+        MONITOR, DriftMonitorSpec(endpoint="credit", columns=("score", "prediction", "request_bytes"))
+    )
     folder = tmp_path / "drift"
     rig.write("rows", [row for number in (0, 1) for row in hour(number, 0.0)])
     _, status = turn(store, rig.engine, folder, 2)
@@ -134,7 +114,7 @@ def test_a_drift_is_told_once_when_it_begins_and_once_when_it_ends(rig: Rig, tmp
 
 
 def test_a_period_is_looked_at_once_and_too_few_rows_judge_nothing(rig: Rig, tmp_path: Path) -> None:
-    store = OneRecord(DriftMonitorSpec(endpoint="credit"))
+    store = OneRecord(MONITOR, DriftMonitorSpec(endpoint="credit"))
     rig.write("rows", [*hour(0, 0.0), *hour(1, 0.0, rows=20)])
     _, status = turn(store, rig.engine, tmp_path / "drift", 2)
     assert (status.state, status.message) == ("waiting", "20 of 300 rows")
@@ -144,12 +124,12 @@ def test_a_period_is_looked_at_once_and_too_few_rows_judge_nothing(rig: Rig, tmp
 
 
 def test_without_rows_there_is_no_baseline_and_it_is_said(rig: Rig, tmp_path: Path) -> None:
-    store = OneRecord(DriftMonitorSpec(endpoint="credit"))
+    store = OneRecord(MONITOR, DriftMonitorSpec(endpoint="credit"))
     rig.write("rows", hour(0, 0.0, rows=10))
     _, status = turn(store, rig.engine, tmp_path / "drift", 2)
     assert status.state == "no baseline"
     assert "fewer than 300 rows" in status.message
-    by_hand = OneRecord(DriftMonitorSpec(endpoint="credit", baseline=BaselineSpec(automatic=False)))
+    by_hand = OneRecord(MONITOR, DriftMonitorSpec(endpoint="credit", baseline=BaselineSpec(automatic=False)))
     _, status = turn(by_hand, rig.engine, tmp_path / "drift", 2)
     assert "andon drift baseline" in status.message
 
@@ -204,7 +184,7 @@ def test_recorded_inputs_are_watched_by_their_tensors(rig: Rig, tmp_path: Path) 
             for row, names in zip(hour(number, 0.0), [["a", "b"]] * 400, strict=True)
         ]
 
-    store = OneRecord(DriftMonitorSpec(endpoint="credit", source="bodies"))
+    store = OneRecord(MONITOR, DriftMonitorSpec(endpoint="credit", source="bodies"))
     rig.write("rows", [*hour(0, 0.0), *hour(1, 0.0)])
     rig.write("bodies", [*bodies(0, 0.0), *bodies(1, 1.0)])
     watch, status = turn(store, rig.engine, tmp_path / "drift", 2)
@@ -216,7 +196,7 @@ def test_recorded_inputs_are_watched_by_their_tensors(rig: Rig, tmp_path: Path) 
 
 
 def test_a_column_of_another_kind_is_told_in_the_status(rig: Rig, tmp_path: Path) -> None:
-    store = OneRecord(DriftMonitorSpec(endpoint="credit", columns=("score",)))
+    store = OneRecord(MONITOR, DriftMonitorSpec(endpoint="credit", columns=("score",)))
     rig.write("rows", [*hour(0, 0.0), *hour(1, 0.0)])
     (tmp_path / "drift").mkdir()
     (tmp_path / "drift" / "credit.profile").write_bytes(b"broken")
