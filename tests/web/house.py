@@ -15,7 +15,7 @@ import uvicorn
 
 from andon.app import views
 from andon.app.api import build_routes
-from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
+from andon.app.grants import ROLES
 from andon.app.services import RolloutVerb, Services
 from andon.control.catalogue import Catalogue
 from andon.control.factory import Factory
@@ -23,13 +23,14 @@ from andon.control.kinds import Kind, Problem
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import Conflict, Refused
 from andon.kernel.ids import Ids
+from andon.kernel.principals import Principal
 from andon.kernel.random import SystemRandom
 from andon.kernel.reports import GateReading, Report
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
 from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.routes import Principal
+from andon.web.authorisation import Authoriser, RoleAuthority
 
 PEPPER = b"pepper" * 8
 ADMIN, GATEWAY = "admin-key-of-this-test", "gateway-key-of-this-test"
@@ -216,14 +217,15 @@ async def house(database: Path | None = None) -> AsyncIterator[tuple[Any, Servic
         health=FakeHealth(),
     )
     credentials = tuple(
-        Credential(principal=Principal(name=name, grants=grants), digest=keyed_digest(key, PEPPER))
-        for name, grants, key in (
-            ("user:admin", ADMIN_GRANTS, ADMIN),
-            ("gateway:0", GATEWAY_GRANTS, GATEWAY),
+        Credential(principal=principal, digest=keyed_digest(key, PEPPER))
+        for principal, key in (
+            (Principal(kind="user", id="admin", roles=("administrator",)), ADMIN),
+            (Principal(kind="gateway", id="0", roles=("gateway",)), GATEWAY),
         )
     )
     surroundings = Surroundings(
         authenticator=Authenticator(credentials, PEPPER),
+        authoriser=Authoriser(RoleAuthority(ROLES), clock, "control"),
         clock=clock,
         ids=Ids(clock, SystemRandom()),
         version="0.1.0",

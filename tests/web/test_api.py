@@ -13,9 +13,9 @@ import msgspec
 
 from andon.app.api import build_routes
 from andon.app.services import Services
+from andon.kernel.access import OPEN
 from andon.kernel.reports import TargetHealth
 from andon.web.openapi import document
-from andon.web.routes import OPEN
 from tests.web.calls import Caller
 from tests.web.house import ADMIN, GATEWAY, house
 

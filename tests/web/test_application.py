@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from andon.kernel.access import OPEN
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Conflict, Permanent, Refused, Transient
 from andon.kernel.ids import Ids
+from andon.kernel.principals import Principal
 from andon.kernel.random import SystemRandom
 from andon.web.application import Limits, Surroundings, build_application, encode_event
 from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.routes import OPEN, Bytes, Call, Principal, Raw, Route, ServerEvent, Stream, check_table
+from andon.web.authorisation import Authoriser, RoleAuthority
+from andon.web.routes import Bytes, Call, Raw, Route, ServerEvent, Stream, check_table
 from tests.web.calls import Answer, Caller
 
 PEPPER = b"p" * 32
@@ -113,16 +116,20 @@ TABLE = (
 def build(**limits: Any) -> Caller:
     credentials = (
         Credential(
-            principal=Principal(name="user:admin", grants=("thing.*",)), digest=keyed_digest("key-a", PEPPER)
+            principal=Principal(kind="user", id="admin", roles=("things",)),
+            digest=keyed_digest("key-a", PEPPER),
         ),
         Credential(
-            principal=Principal(name="gateway:0", grants=("other.read",)),
+            principal=Principal(kind="gateway", id="0", roles=("others",)),
             digest=keyed_digest("key-g", PEPPER),
         ),
     )
     clock = SystemClock()
     surroundings = Surroundings(
         authenticator=Authenticator(credentials, PEPPER),
+        authoriser=Authoriser(
+            RoleAuthority({"things": ("thing.*",), "others": ("other.read",)}), clock, "control"
+        ),
         clock=clock,
         ids=Ids(clock, SystemRandom()),
         version="1",

@@ -19,10 +19,11 @@ from andon.control.factory import Query
 from andon.control.kinds import API_VERSION, Kind
 from andon.control.plan import ChangePlan
 from andon.control.schemas import schema_of
+from andon.kernel.access import OPEN
 from andon.kernel.errors import Refused
 from andon.kernel.units import duration_s
 from andon.store.model import Journaled, Record, Revision
-from andon.web.routes import OPEN, Call, Raw, Route, ServerEvent, Stream
+from andon.web.routes import Call, Raw, Route, ServerEvent, Stream
 
 FOLLOW_S = 0.25  # how soon a follower sees what happened
 HEARTBEAT_S = 15.0

@@ -23,6 +23,7 @@ from andon import __version__
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
+from andon.app.grants import ROLES
 from andon.app.home import Home
 from andon.app.journals import set_up
 from andon.app.listening import ApiServer, factory_credentials, serve_api
@@ -44,6 +45,7 @@ from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
 from andon.web.authentication import Authenticator
+from andon.web.authorisation import Authoriser, RoleAuthority
 from andon.wire.client import Client
 
 REPLICA_GRACE_S = 5.0
@@ -142,6 +144,7 @@ class ControlProcess:
             build_routes(services),
             Surroundings(
                 authenticator=authenticator,
+                authoriser=Authoriser(RoleAuthority(ROLES), self._clock, "control"),
                 clock=self._clock,
                 ids=Ids(self._clock, self._random),
                 version=__version__,

@@ -42,6 +42,11 @@ class Home:
         self.observer = self.state / "observer"  # positions and profiles: what the observer goes on from
         self.snapshots = self.state / "snapshots"
         self.cuts = self.state / "cuts"
+        self.access = self.state / "access"  # decisions of the admin plane
+        self.audit = self.state / "audit"  # the Merkle log: entries, tiles, checkpoints
+        self.certificates = self.state / "certificates"
+        self.models = self.state / "models"  # manifests, bills of materials and cards of admitted versions
+        self.kek = self.state / "kek"  # wraps the keys of secrets and of recorded bodies
         self.admin_key = self.state / "admin.key"
         self.gateway_key = self.state / "gateway.key"
         self.pepper = self.state / "pepper"
@@ -59,6 +64,10 @@ class Home:
                 self.observer,
                 self.snapshots,
                 self.cuts,
+                self.access,
+                self.audit,
+                self.certificates,
+                self.models,
             )
             for folder in (self.state, self.run, self.logs, *kept):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from andon.app.grants import ADMIN_GRANTS, GATEWAY_GRANTS
 from andon.app.home import Home
+from andon.kernel.principals import Principal
 from andon.kernel.random import Random
 from andon.security.identity.secret_files import load_or_create_key
 from andon.web.authentication import Credential, keyed_digest
-from andon.web.routes import Principal
 
 
 class ApiServer(uvicorn.Server):
@@ -46,11 +45,11 @@ def factory_credentials(home: Home, random: Random, pepper: bytes) -> tuple[Cred
     """The factory's own keys, made on the first start. Raises OSError."""
     return tuple(
         Credential(
-            principal=Principal(name=name, grants=grants),
+            principal=principal,
             digest=keyed_digest(load_or_create_key(path, random), pepper),
         )
-        for name, grants, path in (
-            ("admin", ADMIN_GRANTS, home.admin_key),
-            ("gateway", GATEWAY_GRANTS, home.gateway_key),
+        for principal, path in (
+            (Principal(kind="user", id="admin", roles=("administrator",)), home.admin_key),
+            (Principal(kind="gateway", id="gateway", roles=("gateway",)), home.gateway_key),
         )
     )

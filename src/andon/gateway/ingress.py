@@ -55,6 +55,7 @@ class Ingress:
         x.started_at = self._now()
         x.deadline_at = x.started_at + DEADLINE_S
         x.headers = request.headers
+        x.peer = request.peer
         x.body = request.body
         return x
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from hashlib import blake2b
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from andon.gateway import features
 from andon.gateway.course import Course
@@ -18,6 +20,8 @@ from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.exchange import Exchange
 from andon.ledger.row import Intent, Outcome, Row
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class RowLog(Protocol):
@@ -181,11 +185,17 @@ class Recorder:
             None if told is None else told.score,
             None if measured is None else sum(measured.values()),
             measured,
-            None,  # guard_us
+            x.guard_us,
             None if told is None else told.connect_us,
             None if told is None else told.tls_us,
             x.client_retry,
             None if snapshot is None else snapshot.version,
+            None if x.principal is None else x.principal.name,
+            ",".join(x.policies) if x.policies else None,
+            x.label,
+            None if x.verdicts is None else _encode(x.verdicts).decode(),
+            x.scanned_bytes,
+            x.delivered_bytes,
         )
 
     def shadow(self, row: Outcome) -> None:
@@ -221,6 +231,13 @@ class Recorder:
             reference=x.reference or None,
             client_retry=x.client_retry,
             snapshot=None if snapshot is None else snapshot.version,
+            guard_us=x.guard_us,
+            principal=None if x.principal is None else x.principal.name,
+            policies=",".join(x.policies) if x.policies else None,
+            label=x.label,
+            verdicts=None if x.verdicts is None else _encode(x.verdicts).decode(),
+            scanned_bytes=x.scanned_bytes,
+            delivered_bytes=x.delivered_bytes,
         )
         try:
             self._append(row)

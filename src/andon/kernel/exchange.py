@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from andon.kernel.labels import Label
+    from andon.kernel.principals import Principal
     from andon.kernel.snapshot import EndpointEntry, KeyEntry, ReleaseEntry, Snapshot
     from andon.kernel.trace import Trace
 
@@ -74,23 +76,29 @@ class Exchange:
         "client_retry",
         "content_type",
         "deadline_at",
+        "delivered_bytes",
         "dialect",
         "endpoint",
         "error_code",
         "features",
         "first_byte_at",
+        "guard_us",
         "header_length",
         "headers",
         "id",
         "idempotency_key",
         "input_tokens",
         "key",
+        "label",
         "max_output_tokens",
         "name",
         "onward",
         "operation",
         "output_tokens",
+        "peer",
         "pinned",
+        "policies",
+        "principal",
         "propensity",
         "provider_error",
         "queue_us",
@@ -99,6 +107,7 @@ class Exchange:
         "release",
         "request",
         "reservations",
+        "scanned_bytes",
         "shadow",
         "snapshot",
         "started_at",
@@ -112,6 +121,7 @@ class Exchange:
         "upstream_ended_at",
         "upstream_started_at",
         "usage_source",
+        "verdicts",
         "wants_usage",
     )
 
@@ -141,6 +151,10 @@ class Exchange:
         # who and which, filled by stages
         self.snapshot: Snapshot | None = None
         self.key: KeyEntry | None = None
+        self.peer = ""  # the client's address; empty on Unix sockets
+        self.principal: Principal | None = None
+        self.policies: tuple[str, ...] = ()  # ids of the policies that let it through, or refused it
+        self.label: Label = "public"  # highest data class of anything that went into this exchange
         self.endpoint: EndpointEntry | None = None
         self.release: ReleaseEntry | None = None
         self.arm = ""  # "stable", "canary", "preview", "shadow"
@@ -150,6 +164,10 @@ class Exchange:
         self.pinned = False  # routed by header or cohort: not evidence for a gate
         self.shadow: ReleaseEntry | None = None  # release that gets a copy
         self.reservations: Any = None  # what the limits stage must give back
+        self.verdicts: list[Any] | None = None  # of guards, in order; None where the endpoint has none
+        self.guard_us: int | None = None  # spent in guards
+        self.scanned_bytes: int | None = None  # of text that guards judged, of what was delivered
+        self.delivered_bytes: int | None = None  # of text that went on to the model and back to the client
         # how it went
         self.attempt = 0
         self.target = ""  # id of the target that served the last attempt

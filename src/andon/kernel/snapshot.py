@@ -6,9 +6,11 @@ references, never a secret. Stages build their own look-up tables from it in `ad
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from andon.kernel.labels import Label
 
 Arm = Literal["stable", "canary", "preview"]
 Durability = Literal["acknowledged", "strict", "relaxed"]
@@ -25,6 +27,47 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     endpoints: tuple[str, ...] = ()  # names it may call; empty = all
     cohorts: tuple[str, ...] = ()
     expires_at_ns: int = 0  # 0 = never
+    roles: tuple[str, ...] = ()  # what policies grant to
+    label: Label = "restricted"  # highest data class that it may send and receive
+
+
+class IssuerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An OpenID Connect issuer whose tokens are taken, with its signing keys as last fetched."""
+
+    name: str
+    issuer: str  # must equal `iss`
+    audiences: tuple[str, ...]  # one of them must be in `aud`
+    authorised_parties: tuple[str, ...] = ()  # one of them must be `azp`; empty = any
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    keys: str = ""  # a JSON Web Key Set (RFC 7517); empty = none could be fetched yet
+    keys_url: str = ""  # where a gateway asks for keys it does not know
+    leeway_s: float = 30.0
+    subject_claim: str = "sub"
+    team_claim: str = ""
+    roles_claim: str = "roles"
+    label: Label = "internal"  # highest data class for its principals, unless a claim says less
+    service_claim: str = ""  # present and true, or equal to `sub`: a service, not a person
+
+
+class PolicyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The factory's policies, validated at `plan`: one Cedar policy set and its schema."""
+
+    digest: str  # of both, so that a decision can be told which policies it was made by
+    text: str
+    schema: str = ""
+
+
+class GuardEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One guard of an endpoint, explicit in every field."""
+
+    name: str
+    detector: str  # "injection", "pii", "secrets", "unicode", "topics", "pattern", "schema", "external"
+    places: tuple[Literal["input", "context", "output"], ...]
+    mode: Literal["shadow", "enforce"] = "shadow"
+    action: Literal["block", "redact", "tokenise", "label", "mark"] = "block"
+    threshold: float | None = None
+    on_failure: Literal["block", "pass"] = "block"  # when it cannot judge
+    settings: dict[str, Any] = {}  # of the detector, validated at `plan` and again at adoption
 
 
 class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,6 +211,11 @@ class EndpointEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     on_full_disk: Literal["refuse", "shed"] = "refuse"
     aliases: tuple[str, ...] = ()
     recording: RecordingEntry | None = None
+    label: Label = "internal"  # data class of its own data: the floor of every row
+    label_max: Label = "restricted"  # highest data class that may be sent to it
+    priority: int = 0  # higher is shed later
+    guards: tuple[GuardEntry, ...] = ()
+    attributes: dict[str, str] = {}  # what policies may ask of it, such as risk-tier
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,3 +229,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: tuple[LimitEntry, ...] = ()
     endpoints: tuple[EndpointEntry, ...] = ()
     allow_anonymous: bool = False
+    issuers: tuple[IssuerEntry, ...] = ()
+    policy: PolicyEntry | None = None

@@ -14,7 +14,7 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Text = str | None
 Count = int | None
@@ -125,6 +125,28 @@ class Outcome(msgspec.Struct, array_like=True, tag=2, gc=False):
     tls_us: Annotated[Count, Meta(description="part of it spent on TLS; null without")] = None
     client_retry: Annotated[Count, Meta(description="retry count that the client itself declared")] = None
     snapshot: Annotated[Count, Meta(description="version of the configuration snapshot in force")] = None
+    # Appended in schema 3.
+    principal: Annotated[
+        Text, Meta(description="who called, such as key:4kq2m or user:ann@example.com; null for anonymous")
+    ] = None
+    policies: Annotated[
+        Text, Meta(description="ids of the policies that decided on access, separated by commas")
+    ] = None
+    label: Annotated[
+        Text, Meta(description="data class: the highest of everything that went into the exchange")
+    ] = None
+    verdicts: Annotated[Text, Meta(description="what guards said, as a JSON array; null without guards")] = (
+        None
+    )
+    scanned_bytes: Annotated[
+        Count, Meta(description="text that guards judged, of all that was delivered; null without guards")
+    ] = None
+    delivered_bytes: Annotated[
+        Count, Meta(description="text that reached the model and the client; equals scanned_bytes")
+    ] = None
+    address: Annotated[
+        Text, Meta(description="client's network address, where the factory records addresses")
+    ] = None
 
 
 Row = Intent | Outcome

@@ -18,11 +18,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from andon.kernel.access import OPEN, Resource
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.ids import Ids
+from andon.kernel.principals import NOBODY, Principal
 from andon.web import decoding, problems
 from andon.web.authentication import Authenticator
+from andon.web.authorisation import Authoriser
 from andon.web.openapi import document
 from andon.web.routes import Call, Raw, Route, ServerEvent, Stream, check_table
 
@@ -67,6 +70,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the application is given by `app`."""
 
     authenticator: Authenticator
+    authoriser: Authoriser
     clock: Clock
     ids: Ids
     version: str
@@ -155,10 +159,11 @@ def _endpoint(
 
     async def answer(request: Request, route: Route) -> Response:
         # Authorised here as well as there: what nobody may do does not reach another process.
-        principal = await surroundings.authenticator.authorise(
-            request.headers.get("authorization"), route.action
-        )
-        request.scope["andon.principal"] = principal.name
+        principal = NOBODY
+        if route.action != OPEN:
+            principal = await surroundings.authenticator.identify(request.headers.get("authorization"))
+            request.scope["andon.principal"] = principal.name
+            await _authorise(request, route, principal, surroundings.authoriser)
         if route.elsewhere:
             try:
                 return await _forward(request, route, surroundings)
@@ -182,6 +187,14 @@ def _endpoint(
         return _encode(await route.handler(call), streams)
 
     return serve
+
+
+async def _authorise(request: Request, route: Route, principal: Principal, authoriser: Authoriser) -> None:
+    resource = (
+        Resource() if route.resource is None else route.resource(decoding.decode_params(request, route))
+    )
+    address = "" if request.client is None else request.client.host
+    await authoriser.check(request.scope["andon.request_id"], principal, route.action, resource, address)
 
 
 _PASSED = (

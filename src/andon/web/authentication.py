@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from andon.kernel.errors import Refused
-from andon.web.routes import NOBODY, OPEN, Principal
+from andon.kernel.principals import Principal
 
 KEY_BYTES_MAX = 512
 
@@ -36,7 +36,7 @@ Lookup = Callable[[str, bytes], Awaitable[Principal | None]]
 
 
 class Authenticator:
-    """Turns the `authorization` header into a principal and decides what it may do."""
+    """Turns the `authorization` header into a principal; what that may do is decided elsewhere."""
 
     def __init__(
         self, credentials: tuple[Credential, ...], pepper: bytes, lookup: Lookup | None = None
@@ -45,21 +45,8 @@ class Authenticator:
         self._pepper = pepper
         self._lookup = lookup
 
-    async def authorise(self, header: str | None, action: str) -> Principal:
-        """The principal, if it may do `action`; raises `Refused` 401 or 403."""
-        if action == OPEN:
-            return NOBODY
-        principal = await self._identify(header)
-        if not principal.may(action):
-            raise Refused(
-                "action_forbidden",
-                f"{principal.name} may not do {action}.",
-                hint="Use the key of the factory's administrator, in .andon/admin.key.",
-                status=403,
-            )
-        return principal
-
-    async def _identify(self, header: str | None) -> Principal:
+    async def identify(self, header: str | None) -> Principal:
+        """Who calls; raises `Refused` 401."""
         if not header:
             raise Refused(
                 "key_missing",

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from andon.kernel.access import OPEN
 from andon.web.problems import MEDIA_TYPE, ProblemDetails
-from andon.web.routes import OPEN, Bytes, Route
+from andon.web.routes import Bytes, Route
 
 _REF = "#/components/schemas/{name}"
 _PROBLEM = {

@@ -12,29 +12,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon.kernel.access import Resource
 from andon.kernel.errors import AndonError
+from andon.kernel.principals import Principal
 
-OPEN = "open"  # the action of routes that need no key
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 class Nothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """No parameters."""
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. `grants` are actions, or families of them such as `factory.*`."""
-
-    name: str  # "user:admin", "gateway:0"; the actor of what the call journals
-    grants: tuple[str, ...]
-
-    def may(self, action: str) -> bool:
-        """Whether a grant names this action or its family."""
-        family = action.partition(".")[0] + ".*"
-        return action == OPEN or action in self.grants or family in self.grants
-
-
-NOBODY = Principal(name="anonymous", grants=())
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +76,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     response: Any  # a type that msgspec can describe
     handler: Callable[[Call], Awaitable[Any]]
     params: type[msgspec.Struct] = Nothing  # path parameters
+    resource: Callable[[Any], Resource] | None = None  # what is acted upon, from the decoded path parameters
     query: type[msgspec.Struct] = Nothing
     request: Any = (
         None  # type of the JSON body, `Bytes` for a body taken as it comes; None = no body is taken

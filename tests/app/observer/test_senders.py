@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from andon.app.grants import ROLES
 from andon.app.observer.senders import FRESH_S, KEYS_MAX, LOOKUPS_PER_S, Senders
+from andon.kernel.access import Resource
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import Refused, Transient
 from andon.kernel.random import SeededRandom
@@ -17,6 +19,7 @@ from andon.security.identity.token import make_token
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.authentication import Authenticator, keyed_digest
+from andon.web.authorisation import RoleAuthority
 
 PEPPER = b"p" * 32
 
@@ -56,14 +59,20 @@ def test_a_key_may_send_facts_and_telemetry_and_nothing_else() -> None:
         made = await keys.create(KeyRequest(owner="shop"), actor="me")
         authenticator = Authenticator((), PEPPER, senders.find)
         header = f"Bearer {made.secret}"
-        for action in ("fact.write", "telemetry.write"):
-            assert (await authenticator.authorise(header, action)).name == f"key:{made.key.id}"
-        for action in ("fact.price", "ledger.read", "factory.apply", "key.write"):
-            with pytest.raises(Refused) as refused:
-                await authenticator.authorise(header, action)
-            assert refused.value.status == 403
+        principal = await authenticator.identify(header)
+        assert principal.name == f"key:{made.key.id}"
+        authority = RoleAuthority(ROLES)
+        for action, may in (
+            ("fact.write", True),
+            ("telemetry.write", True),
+            ("fact.price", False),
+            ("ledger.read", False),
+            ("factory.apply", False),
+            ("key.write", False),
+        ):
+            assert authority.decide(principal, action, Resource(), {}).allowed is may
         with pytest.raises(Refused) as refused:
-            await authenticator.authorise(f"Bearer {make_token(SeededRandom(9)).text}", "fact.write")
+            await authenticator.identify(f"Bearer {make_token(SeededRandom(9)).text}")
         assert refused.value.status == 401
 
     run(work)

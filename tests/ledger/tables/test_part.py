@@ -16,10 +16,11 @@ from andon.app.observer.sealing_routes import LedgerStatus, RebuildRequest
 from andon.app.observer.serving import open_ground
 from andon.app.settings import Settings
 from andon.kernel.errors import Conflict, Refused
-from andon.web.routes import Call, Principal
+from andon.kernel.principals import Principal
+from andon.web.routes import Call
 from tests.ledger.tables.worlds import exchanges, outcomes, write_segment
 
-CALL = Call(id="1", principal=Principal(name="user:x", grants=()))
+CALL = Call(id="1", principal=Principal(kind="user", id="x"))
 
 
 @asynccontextmanager

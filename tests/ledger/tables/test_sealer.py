@@ -57,7 +57,7 @@ def test_every_sealed_segment_of_every_log_is_in_its_tables_and_the_open_one_is_
     assert world.sealer.counters.segments == {"rows": 2, "facts": 2}
     row = world.read("attempts")[0]
     assert row["log"] == segment_key("rows", read_source(world.folder("rows")))
-    assert (row["segment"], row["position"], row["schema_version"]) == (1, 2, 2)
+    assert (row["segment"], row["position"], row["schema_version"]) == (1, 2, 3)
 
 
 def test_an_intent_stays_open_only_if_its_segment_has_no_outcome_for_it(tmp_path: Path) -> None:

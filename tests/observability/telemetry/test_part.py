@@ -22,18 +22,20 @@ from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.serving import open_ground
 from andon.app.observer.telemetry import build_telemetry
 from andon.app.settings import Settings, load_settings
+from andon.kernel.access import OPEN
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import Transient
 from andon.kernel.events import Event
+from andon.kernel.principals import Principal
 from andon.ledger.folder import open_log
 from andon.ledger.row import Outcome
 from andon.store.model import Record
-from andon.web.routes import OPEN, Call, Principal
+from andon.web.routes import Call
 from benchmarks.collector import Collector, attributes_of, collecting
 from tests.adapters.imitation import imitating_aws
 from tests.observability.telemetry.rows import outcome, refusal
 
-CALL = Call(id="1", principal=Principal(name="user:x", grants=()))
+CALL = Call(id="1", principal=Principal(kind="user", id="x"))
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from andon.app.settings import Settings
-from andon.web.routes import OPEN, Call, Raw, Route
+from andon.kernel.access import OPEN
+from andon.web.routes import Call, Raw, Route
 
 READ = "observe.read"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

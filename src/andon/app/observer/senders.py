@@ -11,14 +11,13 @@ from collections import OrderedDict
 
 import msgspec
 
-from andon.app.grants import API_KEY_GRANTS
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
+from andon.kernel.principals import Principal
 from andon.security.identity.model import API_KEY, ApiKeySpec
 from andon.security.identity.service import state
 from andon.security.identity.token import public_id
 from andon.store.model import Store, Unit
-from andon.web.routes import Principal
 
 FRESH_S = 1.0
 KEYS_MAX = 10_000  # remembered; the one unused for longest is looked up again
@@ -48,7 +47,7 @@ class Senders:
             return None
         if state(spec, self._clock.now_ns()) != "active":
             return None
-        return Principal(name=f"key:{id_}", grants=API_KEY_GRANTS)
+        return Principal(kind="key", id=id_, roles=("sender",), team=spec.team, owner=spec.owner)
 
     async def _spec(self, id_: str) -> ApiKeySpec | None:
         now = self._clock.monotonic()

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from andon import __version__
+from andon.app.grants import ROLES
 from andon.app.home import Home
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.assembly import build_parts
@@ -39,6 +40,7 @@ from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Limits, Surroundings, build_application
 from andon.web.authentication import Authenticator
+from andon.web.authorisation import Authoriser, RoleAuthority
 from andon.wire.client import Client
 
 THREADS = 4
@@ -141,6 +143,7 @@ def _server(ground: ObserverGround, parts: Sequence[Part]) -> ApiServer:
         [route for part in parts for route in part.routes],
         Surroundings(
             authenticator=Authenticator(credentials, pepper, Senders(ground.store, ground.clock).find),
+            authoriser=Authoriser(RoleAuthority(ROLES), ground.clock, "observer"),
             clock=ground.clock,
             ids=Ids(ground.clock, ground.random),
             version=__version__,

@@ -23,8 +23,9 @@ from andon.app.observer.quality_routes import quality_routes
 from andon.app.observer.queries_routes import queries_routes
 from andon.app.observer.sealing_routes import sealing_routes
 from andon.app.observer.windows_routes import windows_routes
+from andon.kernel.access import OPEN
 from andon.kernel.errors import Transient
-from andon.web.routes import OPEN, Call, Route
+from andon.web.routes import Call, Route
 
 
 async def away(call: Call) -> None:

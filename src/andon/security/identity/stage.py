@@ -14,6 +14,7 @@ from typing import TypeVar
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Exchange
+from andon.kernel.principals import Principal
 from andon.kernel.snapshot import KeyEntry, Snapshot
 from andon.security.identity.token import keyed_digest, public_id
 
@@ -32,13 +33,16 @@ T = TypeVar("T")
 class _Known:
     """A verified key as the hot path needs it."""
 
-    __slots__ = ("entry", "expires_at_ns", "id", "names")
+    __slots__ = ("entry", "expires_at_ns", "id", "names", "principal")
 
     def __init__(self, entry: KeyEntry, names: frozenset[str] | None) -> None:
         self.entry = entry
         self.id = entry.id
         self.expires_at_ns = entry.expires_at_ns
         self.names = names  # what it may call, aliases included; None = everything
+        self.principal = Principal(
+            kind="key", id=entry.id, team=entry.team, owner=entry.owner, cohorts=entry.cohorts
+        )
 
 
 class _Table:
@@ -127,6 +131,7 @@ class IdentifyStage:
                 param="model",
             )
         exchange.key = known.entry
+        exchange.principal = known.principal
         self._used[known.id] = now_ns
         return None
 
