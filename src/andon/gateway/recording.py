@@ -140,7 +140,7 @@ class Recorder:
         first = x.first_byte_at
         told, snapshot = x.told, x.snapshot
         measured = _measured(x)
-        return Outcome(
+        row = Outcome(
             x.id,
             x.attempt,
             final,
@@ -185,18 +185,14 @@ class Recorder:
             None if told is None else told.score,
             None if measured is None else sum(measured.values()),
             measured,
-            x.guard_us,
+            None,  # guard_us
             None if told is None else told.connect_us,
             None if told is None else told.tls_us,
             x.client_retry,
             None if snapshot is None else snapshot.version,
-            None if x.principal is None else x.principal.name,
-            ",".join(x.policies) if x.policies else None,
-            x.label,
-            None if x.verdicts is None else _encode(x.verdicts).decode(),
-            x.scanned_bytes,
-            x.delivered_bytes,
         )
+        _note_security(row, x)
+        return row
 
     def shadow(self, row: Outcome) -> None:
         """The outcome of a copy; lost without harm when the ledger has no room."""
@@ -231,14 +227,8 @@ class Recorder:
             reference=x.reference or None,
             client_retry=x.client_retry,
             snapshot=None if snapshot is None else snapshot.version,
-            guard_us=x.guard_us,
-            principal=None if x.principal is None else x.principal.name,
-            policies=",".join(x.policies) if x.policies else None,
-            label=x.label,
-            verdicts=None if x.verdicts is None else _encode(x.verdicts).decode(),
-            scanned_bytes=x.scanned_bytes,
-            delivered_bytes=x.delivered_bytes,
         )
+        _note_security(row, x)
         try:
             self._append(row)
         except Transient:
@@ -253,6 +243,19 @@ class Recorder:
             return True
         self._refusals_over += 1
         return self._refusals_over % self._settings.refusal_sample == 0
+
+
+def _note_security(row: Outcome, x: Exchange) -> None:
+    """Who it was, what let it through or stopped it, and what was looked at on the way."""
+    if x.principal is not None:
+        row.principal = x.principal.name
+    if x.policies:
+        row.policies = ",".join(x.policies)
+    row.label = x.label
+    if x.verdicts is not None:
+        row.verdicts = _encode(x.verdicts).decode()
+        row.guard_us = x.guard_us
+        row.scanned_bytes, row.delivered_bytes = x.scanned_bytes, x.delivered_bytes
 
 
 def _measured(x: Exchange) -> dict[str, int] | None:
