@@ -133,11 +133,9 @@ class Recorder:
 
     def _outcome(self, course: Course, final: bool, blamed: bool) -> Outcome:
         x = course.exchange
-        key, served = x.key, course.served
-        endpoint = course.assigned.endpoint
+        key, served, endpoint = x.key, course.served, course.assigned.endpoint
         duration_s = self._monotonic() - x.started_at
-        started = x.upstream_started_at
-        first = x.first_byte_at
+        started, first = x.upstream_started_at, x.first_byte_at
         told, snapshot = x.told, x.snapshot
         measured = _measured(x)
         row = Outcome(
