@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from andon import __version__
+from andon.app.addresses import address, check_certificates
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
@@ -31,6 +32,7 @@ from andon.app.observer.forwarding import forward_to
 from andon.app.observer.senders import Senders
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
+from andon.app.transport import Transport
 from andon.control.documents import parse_sources, read_sources
 from andon.control.factory import Factory
 from andon.kernel.clock import SystemClock
@@ -68,6 +70,8 @@ class ControlProcess:
         home, clock = self._home, self._clock
         raw = await open_store(self._settings.database_url or home.database_url(), clock, random=self._random)
         client = Client(clock)
+        transport = Transport(home, self._settings, "control", clock)
+        internal = Client(clock, ssl_context=transport.internal)
         executor = LocalExecutor(home.state, clock, client, os.environ, program="andon.app.replica_process")
         pepper = load_or_create_pepper(home.pepper, self._random)
         built = assemble_control(
@@ -92,19 +96,21 @@ class ControlProcess:
             authenticator = Authenticator(
                 factory_credentials(self._home, self._random, pepper), pepper, senders.find
             )
-            server = self._server(self._services(built), authenticator, client)
+            server = self._server(self._services(built), authenticator, internal, transport)
+            tasks += [asyncio.create_task(loop) for loop in transport.loops()]
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
             built.driver.stop()
             built.publisher.close()
             server.should_exit = True
-            await asyncio.wait(tasks[2:], timeout=2)
+            await asyncio.wait(tasks[-1:], timeout=2)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await stop_all(executor, clock, REPLICA_GRACE_S)
         finally:
             await client.close()
+            await internal.close()
             await built.store.close()
             self._runner.close()
 
@@ -139,7 +145,10 @@ class ControlProcess:
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
         )
 
-    def _server(self, services: Services, authenticator: Authenticator, client: Client) -> ApiServer:
+    def _server(
+        self, services: Services, authenticator: Authenticator, internal: Client, transport: Transport
+    ) -> ApiServer:
+        settings = self._settings
         application = build_application(
             build_routes(services),
             Surroundings(
@@ -149,13 +158,17 @@ class ControlProcess:
                 ids=Ids(self._clock, self._random),
                 version=__version__,
                 forward=forward_to(
-                    f"http://{self._settings.control_host}:{self._settings.observer_port}",
-                    client,
-                    self._clock,
+                    address(settings, settings.control_host, settings.observer_port), internal, self._clock
                 ),
+                mutual=transport.secure,
             ),
         )
-        return serve_api(application, self._settings.control_host, self._settings.control_port)
+        return serve_api(
+            application,
+            settings.control_host,
+            settings.control_port,
+            transport.listener(settings.control_certificate, settings.control_private_key),
+        )
 
 
 async def _main(process: ControlProcess, files: Sequence[Path]) -> None:
@@ -176,6 +189,7 @@ def main() -> None:
     try:
         home.create()
         settings = load_settings(home.root, os.environ)
+        check_certificates(settings)
         set_up("control", settings.log_level)
         process = ControlProcess(home, settings)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already

@@ -45,6 +45,7 @@ class GatewayGround:
     cuts: Disk  # where stopped releases are remembered
     snapshots: Disk  # where the last good snapshot is kept
     credentials: Credentials
+    internal: Upstream | None = None  # to control; None = as to anybody
     bodies: BodySink | None = None  # None = no bodies are recorded, whatever endpoints say
 
 
@@ -96,7 +97,7 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
     link = Link(
         ground.control_url,
         ground.control_key,
-        upstream=ground.upstream,
+        upstream=ground.internal or ground.upstream,
         holder=holder,
         reports=reports,
         clock=clock,

@@ -19,11 +19,13 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from andon.app.addresses import check_certificates, control_address
 from andon.app.compiled import SHARED
 from andon.app.gateway_assembly import GatewayGround, assemble_gateway
 from andon.app.home import Home
 from andon.app.journals import set_up
 from andon.app.settings import Settings, load_settings, log_settings
+from andon.app.transport import Transport
 from andon.gateway.admin import Admin
 from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
@@ -79,6 +81,8 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
             open_log(home.ledger, clock, settings.gateway_name, log_settings(settings))
         )
         client = Client(clock)
+        transport = Transport(home, settings, "gateway", clock)
+        internal = Client(clock, ssl_context=transport.internal)
         thread = WorkThread("files")
         bodies = None
         try:
@@ -90,12 +94,15 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
                 key=key,
                 log=log,
                 client=client,
+                internal=internal,
+                transport=transport,
                 thread=thread,
                 bodies=bodies,
             )
             await _serve(home, settings, stopping, wiring)
         finally:
             await client.close()
+            await internal.close()
             if bodies is not None:
                 await bodies.settled()
             thread.close()
@@ -164,6 +171,8 @@ class Wiring:
     key: str
     log: Log
     client: Client
+    internal: Client  # to control
+    transport: Transport
     thread: WorkThread
     bodies: BodyStore | None
 
@@ -175,12 +184,13 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
         GatewayGround(
             bounds=bounds,
             pepper=wiring.pepper,
-            control_url=f"http://{settings.control_host}:{settings.control_port}",
+            control_url=control_address(settings),
             control_key=wiring.key,
             clock=clock,
             random=wiring.random,
             log=wiring.log,
             upstream=wiring.client,
+            internal=wiring.internal,
             files=wiring.thread,
             cuts=FileDisk(home.cuts),
             snapshots=FileDisk(home.snapshots),
@@ -200,8 +210,13 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     )
     admin = Server(admin_application, ServerLimits(), clock)
     data = Server(gateway, ServerLimits(), clock)
-    await admin.start(settings.host, settings.gateway_admin_port)
-    await data.start(settings.host, settings.gateway_port)
+    transport = wiring.transport
+    await admin.start(settings.host, settings.gateway_admin_port, ssl_context=transport.listener())
+    await data.start(
+        settings.host,
+        settings.gateway_port,
+        ssl_context=transport.listener(settings.gateway_certificate, settings.gateway_private_key),
+    )
     _logger.info(
         "serving",
         port=data.port,
@@ -214,7 +229,7 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
-    loops = [asyncio.ensure_future(loop) for loop in built.loops()]
+    loops = [asyncio.ensure_future(loop) for loop in (*built.loops(), *transport.loops())]
     try:
         await stopping.wait()
         await gateway.drain(data)
@@ -241,6 +256,7 @@ def main() -> None:
     try:
         home.create()
         settings = load_settings(home.root, os.environ)
+        check_certificates(settings)
         set_up("gateway", settings.log_level)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has drained already
             uvloop.run(_main(home, settings))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -31,6 +31,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control_host: str = "127.0.0.1"
     control_port: Port = 8791
     observer_port: Port = 8793  # queries, facts, telemetry in, metrics; control forwards to it
+    control_url: str = ""  # where gateways reach control; empty = on this machine
+    tls: Literal["auto", "on", "off"] = "auto"  # of every listener; auto = unless all are on loopback
+    tls_names: str = ""  # names and addresses, besides the hosts, in the factory's own certificates: a,b
+    gateway_certificate: str = ""  # PEM chain of the data listener, such as one got by ACME; empty = own
+    gateway_private_key: str = ""
+    control_certificate: str = ""  # PEM chain of control's listener; empty = own
+    control_private_key: str = ""
     metrics_open: bool | None = None  # /metrics without a key; unset = where only this machine can ask
     otlp_endpoint: str = ""  # base address of an OTLP/HTTP backend; empty = OTEL_EXPORTER_OTLP_ENDPOINT
     otlp_headers: str = ""  # name=value,other=value; empty = OTEL_EXPORTER_OTLP_HEADERS

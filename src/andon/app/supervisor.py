@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import importlib.util
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
 
+from andon.app.addresses import address, control_address, speaks_tls
 from andon.app.home import Home, RunInfo
 from andon.app.settings import Settings, load_settings
 from andon.kernel.clock import Clock, SystemClock
@@ -129,10 +133,12 @@ class Supervisor:
         observing = observer_installed()
         self.stopping = asyncio.Event()
         self.info = RunInfo(
-            url=f"http://{control_host}:{self._settings.control_port}",
-            gateway_url=f"http://{host}:{self._settings.gateway_port}",
-            gateway_admin_url=f"http://{host}:{self._settings.gateway_admin_port}",
-            observer_url=f"http://{control_host}:{self._settings.observer_port}" if observing else "",
+            url=control_address(self._settings),
+            gateway_url=address(self._settings, host, self._settings.gateway_port),
+            gateway_admin_url=address(self._settings, host, self._settings.gateway_admin_port),
+            observer_url=address(self._settings, control_host, self._settings.observer_port)
+            if observing
+            else "",
             pid=os.getpid(),
         )
         self.children = [
@@ -172,6 +178,10 @@ class Supervisor:
             (self._settings.control_host, self._settings.observer_port),
         ):
             port_free(host, port)
+        if speaks_tls(self._settings):
+            # Before anybody listens: processes that start together would each make an authority of their own.
+            transport = importlib.import_module("andon.app.transport")
+            transport.prepare(self._home, self._settings, self._clock)
         self._home.write_run_info(self.info)
         for child in self.children:
             child.start(self._clock)
@@ -179,7 +189,8 @@ class Supervisor:
     async def ready(self) -> None:
         """Returns when both listeners answer. Raises Permanent with a process's last words if one gives up."""
         deadline = self._clock.monotonic() + READY_TIMEOUT_S
-        waiting = {"control": self.info.url + "/readyz", "gateway": self.info.gateway_admin_url + "/readyz"}
+        local = address(self._settings, self._settings.control_host, self._settings.control_port)
+        waiting = {"control": local + "/readyz", "gateway": self.info.gateway_admin_url + "/readyz"}
         while waiting:
             for child in self.children:
                 if child.exited() is not None:
@@ -245,19 +256,24 @@ class Supervisor:
 
 
 async def answers(url: str) -> bool:
-    """Whether a listener answers 200 on `url`; one attempt, one second."""
-    host, _, rest = url.removeprefix("http://").partition(":")
-    port, _, path = rest.partition("/")
+    """Whether a listener answers 200 on `url`; one attempt, one second. Nothing is sent that could be stolen."""
+    parts = urlsplit(url)
+    host, path = parts.hostname or "", parts.path.lstrip("/")
+    context = None
+    if parts.scheme == "https":
+        # Whether it answers is all that is asked: its name may be one that only others know it by.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         async with asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, parts.port, ssl=context)
             writer.write(
                 b"GET /%b HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % (path.encode(), host.encode())
             )
             line = await reader.readline()
             writer.close()
             return b" 200 " in line
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError):  # ssl.SSLError is an OSError
         return False
 
 

@@ -38,6 +38,9 @@ _SECURITY_HEADERS = (
 )
 
 
+PEER = "andon.peer"  # in a request's scope: the process that its TLS certificate stands for
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one caller may ask of the API at most."""
 
@@ -76,6 +79,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     limits: Limits = Limits()
     forward: Forward | None = None  # for routes that are answered elsewhere
+    mutual: bool = False  # whether a gateway must show a gateway's certificate besides its key
 
 
 def build_application(routes: Sequence[Route], surroundings: Surroundings) -> ASGIApp:
@@ -163,6 +167,8 @@ def _endpoint(
         if route.action != OPEN:
             principal = await surroundings.authenticator.identify(request.headers.get("authorization"))
             request.scope["andon.principal"] = principal.name
+            if surroundings.mutual and principal.kind == "gateway":
+                _check_peer(request)
             await _authorise(request, route, principal, surroundings.authoriser)
         if route.elsewhere:
             try:
@@ -187,6 +193,17 @@ def _endpoint(
         return _encode(await route.handler(call), streams)
 
     return serve
+
+
+def _check_peer(request: Request) -> None:
+    """A stolen key of the gateway is worth nothing without its certificate."""
+    if request.scope.get(PEER) != "gateway":
+        raise Refused(
+            "certificate_missing",
+            "This key is taken from a gateway only, and the caller has shown no gateway's certificate.",
+            hint="Make one with `andon certs issue gateway`, and put it in the gateway's home.",
+            status=401,
+        )
 
 
 async def _authorise(request: Request, route: Route, principal: Principal, authoriser: Authoriser) -> None:

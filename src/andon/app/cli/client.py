@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -34,7 +36,7 @@ class RemoteError(AndonError):
 class Client:
     """Calls one control process."""
 
-    def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S, roots: Path | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused(
@@ -44,10 +46,11 @@ class Client:
         self._parts = parts
         self._key = key
         self._timeout_s = timeout_s
+        self._roots = roots  # certificates to trust besides the system's, if that file is there
 
     def within(self, timeout_s: float) -> Client:
         """The same calls, for one who would rather hear nothing than wait longer."""
-        return Client(self.url, self._key, timeout_s)
+        return Client(self.url, self._key, timeout_s, self._roots)
 
     def get(self, path: str, /, **query: Any) -> Any:
         """The decoded answer of a GET. Query values that are None or empty are left out."""
@@ -104,8 +107,7 @@ class Client:
     def _send(
         self, method: str, path: str, query: dict[str, Any], body: Any, media_type: str = "application/json"
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
+        connection = connect(self.url, self._timeout_s, self._roots)
         given = {name: value for name, value in query.items() if value not in (None, "", False)}
         target = self._parts.path.rstrip("/") + path + ("?" + urlencode(given) if given else "")
         headers = {"authorization": f"Bearer {self._key}", "accept": "application/json"}
@@ -119,6 +121,17 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise _away(self.url, error) from error
+
+
+def connect(url: str, timeout_s: float, roots: Path | None) -> http.client.HTTPConnection:
+    """A connection that will be opened by its first request; https trusts the system's roots and `roots`."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    context = ssl.create_default_context()
+    if roots is not None and roots.is_file():
+        context.load_verify_locations(roots)
+    return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s, context=context)
 
 
 def segment(text: str) -> str:
@@ -146,6 +159,12 @@ def _away(url: str, error: Exception) -> AndonError:
             "control_not_running",
             f"Nothing answers at {url}: the factory is not running.",
             hint="Start it with: andon up",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Refused(
+            "certificate_untrusted",
+            f"The certificate of {url} is not one that is trusted here: {error.verify_message}.",
+            hint="Give the factory's ca.pem with --ca FILE (or ANDON_CA_FILE), and an address it names.",
         )
     return Transient(
         "control_unreachable",

@@ -13,6 +13,7 @@ import typer
 
 from andon.app.cli import (
     alerts,
+    certs,
     dashboards,
     desired,
     drift,
@@ -34,7 +35,7 @@ from andon.app.cli.output import check_format
 from andon.app.cli.session import FORMATS, Session
 from andon.kernel.errors import AndonError
 
-_VALUED = ("-o", "--output", "--home", "--url")
+_VALUED = ("-o", "--output", "--home", "--url", "--ca")
 _OUTPUT = ("-o", "--output")
 
 
@@ -52,6 +53,7 @@ def build() -> typer.Typer:
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
+    app.add_typer(certs.build(), name="certs")
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
     app.add_typer(alerts.build(), name="alerts")
@@ -69,6 +71,10 @@ def options(
     url: Annotated[
         str, typer.Option(envvar="ANDON_URL", help="Address of the admin API; by default this folder's.")
     ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(envvar="ANDON_CA_FILE", help="Certificates to trust; by default this factory's own."),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="How to print: " + ", ".join(FORMATS) + ".")
     ] = "table",
@@ -80,7 +86,9 @@ def options(
     Global options may stand anywhere on the line.
     """
     colour = sys.stdout.isatty() and not plain and not no_color
-    context.obj = Session(home_given=home, url_given=url, output=check_format(output), colour=colour)
+    context.obj = Session(
+        home_given=home, url_given=url, roots_given=ca, output=check_format(output), colour=colour
+    )
 
 
 def hoist(words: list[str]) -> list[str]:

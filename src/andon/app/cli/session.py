@@ -25,6 +25,7 @@ class Session:
 
     home_given: Path | None = None
     url_given: str = ""
+    roots_given: Path | None = None
     output: str = "table"
     colour: bool = False
 
@@ -40,7 +41,11 @@ class Session:
 
     def client(self) -> Client:
         """A client of the control process; raises `Refused` if there is none or its key is unreadable."""
-        return Client(self.url_given or self._place("url"), self._admin_key())
+        return Client(self.url_given or self._place("url"), self._admin_key(), roots=self.roots())
+
+    def roots(self) -> Path:
+        """The certificates to trust besides the system's: as said, else the factory's own authority."""
+        return self.roots_given or self.home() / ".andon" / "certificates" / "ca.pem"
 
     def gateway_url(self) -> str:
         """Where the gateway listens; raises `Refused` if nothing runs."""

@@ -10,11 +10,10 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from andon.app.cli.client import TIMEOUT_S, segment
+from andon.app.cli.client import TIMEOUT_S, connect, segment
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit_table, say
 from andon.app.cli.session import Session
@@ -131,9 +130,7 @@ def address(endpoint: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _call(session: Session, path: str, body: dict[str, Any], headers: dict[str, str]) -> int:
     url = session.gateway_url()
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    connection = connect(url, TIMEOUT_S, session.roots())
     try:
         connection.request("POST", path, json.dumps(body).encode(), headers)
         answer = connection.getresponse()

@@ -73,7 +73,7 @@ class _Surroundings:
     def __init__(self, ground: ObserverGround, probe: DeviceProbe) -> None:
         self._ground = ground
         self._probe = probe
-        self._look = GatewayLook(ground.home, ground.upstream, ground.clock)
+        self._look = GatewayLook(ground.home, ground.internal, ground.clock)
         self._syncs: tuple[float, float] | None = None  # count and seconds at the last look
 
     async def census(self) -> Census:

@@ -11,6 +11,7 @@ from typing import Any
 
 from andon.app.home import Home
 from andon.app.settings import Settings
+from andon.app.transport import Transport
 from andon.control.controller import Controller
 from andon.kernel.clock import Clock
 from andon.kernel.ports import Disk, Runner, Upstream
@@ -37,7 +38,9 @@ class ObserverGround:
     store: Store  # resources, statuses, journal; shared with control
     clock: Clock
     random: Random
-    upstream: Upstream  # outgoing HTTP on the event loop
+    upstream: Upstream  # outgoing HTTP on the event loop, to anybody
+    internal: Upstream  # the same to processes of this factory, which know one another by certificate
+    transport: Transport
     runner: Runner  # threads for work that blocks: queries, files, third parties' clients
     disk: Disk  # the gateway's log, read only
     facts: FactLog  # where facts are written, each once

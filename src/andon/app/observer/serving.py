@@ -23,6 +23,7 @@ from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.senders import Senders
 from andon.app.settings import Settings, log_settings
+from andon.app.transport import Transport
 from andon.control.driver import Driver
 from andon.control.turn import Terms
 from andon.kernel.clock import SystemClock
@@ -61,6 +62,9 @@ async def open_ground(
         log = await stack.enter_async_context(open_log(home.facts, clock, "facts", log_settings(settings)))
         client = Client(clock)
         stack.push_async_callback(client.close)
+        transport = Transport(home, settings, "observer", clock)
+        internal = Client(clock, ssl_context=transport.internal)
+        stack.push_async_callback(internal.close)
         runner = ThreadRunner(THREADS)
         stack.callback(runner.close)
         place = settings.tables_url or str(home.tables)
@@ -74,6 +78,8 @@ async def open_ground(
             clock=clock,
             random=random,
             upstream=client,
+            internal=internal,
+            transport=transport,
             runner=runner,
             disk=FileDisk(home.ledger),
             facts=FactLog(log),
@@ -98,7 +104,11 @@ async def observe(
         )
         feed = _feed(ground, parts)
         server = _server(ground, parts)
-        loops = [feed.run(), *(loop() for part in parts for loop in part.loops)]
+        loops = [
+            feed.run(),
+            *ground.transport.loops(),
+            *(loop() for part in parts for loop in part.loops),
+        ]
         if any(part.controllers for part in parts):
             loops.append(driver.run())  # with nothing to look after it would end at once
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
@@ -147,7 +157,8 @@ def _server(ground: ObserverGround, parts: Sequence[Part]) -> ApiServer:
             clock=ground.clock,
             ids=Ids(ground.clock, ground.random),
             version=__version__,
+            mutual=ground.transport.secure,
             limits=Limits(body_bytes_max=BODY_BYTES_MAX),
         ),
     )
-    return serve_api(application, settings.control_host, settings.observer_port)
+    return serve_api(application, settings.control_host, settings.observer_port, ground.transport.listener())

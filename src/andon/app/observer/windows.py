@@ -97,7 +97,7 @@ def build_windows(ground: ObserverGround) -> Part:
     verbs = WindowVerbs(
         windows,
         LedgerVerbs(ground.disk, ground.clock, ground.runner),
-        GatewayLook(ground.home, ground.upstream, ground.clock),
+        GatewayLook(ground.home, ground.internal, ground.clock),
     )
 
     async def fill() -> None:
