@@ -1,0 +1,147 @@
+"""Keys of the people whom events are about: one each, so that destroying it erases every payload about that person.
+
+AES-256-GCM (NIST SP 800-38D) with a random nonce; what is encrypted is bound to its place in the log. The keys are
+wrapped by the factory's own key before they touch the disk. Destroyed keys leave no trace of whose they were.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from andon.kernel.errors import Permanent
+from andon.kernel.ports import Disk
+from andon.kernel.random import Random
+from andon.security.identity.secret_files import load, load_or_create
+
+FOLDER: Final = "subjects"
+NONCE_BYTES: Final = 12
+KEY_BYTES: Final = 32
+KEPT_MAX: Final = 100_000  # subjects in memory; beyond it the one used longest ago gets a further key
+_SUFFIX: Final = ".json"
+_ENDING: Final = ".shredding"
+
+
+class Wrap(msgspec.Struct, frozen=True):
+    """How keys are wrapped at rest."""
+
+    key: bytes
+
+    def wrap(self, random: Random, data: bytes, bound: bytes) -> bytes:
+        """Ciphertext with its nonce in front."""
+        nonce = random.secret_bytes(NONCE_BYTES)
+        return nonce + AESGCM(self.key).encrypt(nonce, data, bound)
+
+    def unwrap(self, data: bytes, bound: bytes) -> bytes:
+        """What was wrapped. Raises `Permanent`."""
+        try:
+            return AESGCM(self.key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError) as error:
+            raise Permanent(
+                "audit_payload_damaged",
+                "A payload or a key of the audit log does not decrypt.",
+                hint="Is it the right home?",
+            ) from error
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    wrapped: str  # base64 of the wrapped (subject, key)
+
+
+class _Secret(msgspec.Struct, frozen=True):
+    subject: str
+    key: bytes
+
+
+class Subjects:
+    """The keys of one log. Not thread-safe; blocking."""
+
+    def __init__(self, folder: Path, disk: Disk, random: Random) -> None:
+        """Raises `Refused` where the wrapping key can be read by others, OSError."""
+        text = load_or_create(
+            folder / "subjects.key", base64.b64encode(random.secret_bytes(KEY_BYTES)).decode()
+        )
+        self._wrap = Wrap(base64.b64decode(text))
+        self._disk = disk
+        self._random = random
+        self._by_subject: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        for name in disk.list(FOLDER):
+            if name.endswith(_SUFFIX):
+                id_ = name.removesuffix(_SUFFIX)
+                secret = _open(self._wrap, disk.read(f"{FOLDER}/{name}"), id_)
+                self._by_subject[secret.subject] = (id_, secret.key)
+
+    def seal(self, subject: str, data: bytes, bound: bytes) -> tuple[str, bytes]:
+        """(id of the subject's key, ciphertext). Makes the key durably if there is none. Raises OSError."""
+        known = self._by_subject.get(subject)
+        if known is None:
+            known = self._make(subject)
+        self._by_subject.move_to_end(subject)
+        return known[0], Wrap(known[1]).wrap(self._random, data, bound)
+
+    def begin_shred(self, subject: str) -> list[str]:
+        """Put the keys of a subject out of use; their ids. They are destroyed by `end_shred`, once that is logged."""
+        self._by_subject.pop(subject, None)
+        found = []
+        for name in self._disk.list(FOLDER):
+            if name.endswith(_SUFFIX):
+                id_, raw = name.removesuffix(_SUFFIX), self._disk.read(f"{FOLDER}/{name}")
+                if _open(self._wrap, raw, id_).subject == subject:
+                    self._disk.replace(f"{FOLDER}/{id_}{_ENDING}", b"")
+                    self._disk.remove(f"{FOLDER}/{name}")
+                    found.append(id_)
+        return found
+
+    def shredding(self) -> list[str]:
+        """Keys that are gone and whose end is perhaps not logged yet."""
+        return [name.removesuffix(_ENDING) for name in self._disk.list(FOLDER) if name.endswith(_ENDING)]
+
+    def end_shred(self, id_: str) -> None:
+        """It is in the log."""
+        self._disk.remove(f"{FOLDER}/{id_}{_ENDING}")
+
+    def _make(self, subject: str) -> tuple[str, bytes]:
+        id_, key = self._random.secret_bytes(8).hex(), self._random.secret_bytes(KEY_BYTES)
+        wrapped = self._wrap.wrap(self._random, msgspec.msgpack.encode(_Secret(subject, key)), id_.encode())
+        kept = _Kept(base64.b64encode(wrapped).decode())
+        self._disk.replace(f"{FOLDER}/{id_}{_SUFFIX}", msgspec.json.encode(kept))
+        self._by_subject[subject] = (id_, key)
+        if len(self._by_subject) > KEPT_MAX:
+            self._by_subject.popitem(last=False)
+        return id_, key
+
+
+class Opener:
+    """Decrypts payloads for an export, from the keys that are left."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `Refused` where the wrapping key is not there or not readable."""
+        self._wrap = Wrap(base64.b64decode(load(folder / "subjects.key")))
+        self._folder = folder / FOLDER
+        self._keys: OrderedDict[str, bytes | None] = OrderedDict()
+
+    def open(self, id_: str, payload: bytes, bound: bytes) -> bytes | None:
+        """The payload; None where its key was destroyed. Raises `Permanent` for a payload that does not decrypt."""
+        if id_ not in self._keys:
+            path = self._folder / f"{id_}{_SUFFIX}"
+            self._keys[id_] = _open(self._wrap, path.read_bytes(), id_).key if path.is_file() else None
+            if len(self._keys) > KEPT_MAX:
+                self._keys.popitem(last=False)
+        key = self._keys[id_]
+        return None if key is None else Wrap(key).unwrap(payload, bound)
+
+
+def bound_to(source: str, position: int) -> bytes:
+    """What a payload is bound to: its place."""
+    return f"{source}\n{position}".encode()
+
+
+def _open(wrap: Wrap, raw: bytes, id_: str) -> _Secret:
+    kept = msgspec.json.decode(raw, type=_Kept)
+    return msgspec.msgpack.decode(wrap.unwrap(base64.b64decode(kept.wrapped), id_.encode()), type=_Secret)
