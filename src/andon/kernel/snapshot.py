@@ -29,6 +29,7 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at_ns: int = 0  # 0 = never
     roles: tuple[str, ...] = ()  # what policies grant to
     label: Label = "restricted"  # highest data class that it may send and receive
+    service: str = ""  # the Service that holds it: then that is who acts
 
 
 class IssuerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,6 +48,19 @@ class IssuerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     roles_claim: str = "roles"
     label: Label = "internal"  # highest data class for its principals, unless a claim says less
     service_claim: str = ""  # present and true, or equal to `sub`: a service, not a person
+    groups_claim: str = ""  # what bindings of groups are compared with; empty = none
+    label_claim: str = ""  # lowers `label`, never raises it
+    keys_at_ns: int = 0  # since when control knows these keys: older ones that a gateway learnt give way
+    ca: str = ""  # certificates (PEM) to trust when asking for keys; empty = the system's
+
+
+class BindingEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who has which roles: a pattern of principals that an issuer vouches for."""
+
+    name: str
+    subject: str  # "user:ann@example.com", "service:*", "group:ml-admins"
+    roles: tuple[str, ...]
+    issuer: str = ""  # name of the issuer; empty = people and services of this factory itself
 
 
 class PolicyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,6 +84,13 @@ class GuardEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: dict[str, Any] = {}  # of the detector, validated at `plan` and again at adoption
 
 
+class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A secret that targets refer to and control lends: which version of it may be used, never the value."""
+
+    reference: str  # as targets write it: secret:NAME, aws-sm:NAME#KEY, vault:PATH#KEY
+    version: int = 0  # 0 = it may not be used any more
+
+
 class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A ceiling on one scope. Windows are token buckets that refill evenly; a field left out is unlimited."""
 
@@ -81,6 +102,7 @@ class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     concurrency: int | None = None
     burst_requests: int | None = None  # granted at once after a quiet time; None = one minute's worth
     burst_tokens: int | None = None
+    on_store_down: Literal["closed", "open", "localShare"] = "localShare"  # where counters are shared
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,7 +131,7 @@ class TargetEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     url: str  # unix:///run/x.sock, http://host:port, https://host/base
     protocol: Protocol
     model: str = ""  # the name the upstream knows; empty = the endpoint's own
-    credential: str = ""  # env:NAME or file:PATH, resolved by the gateway
+    credential: str = ""  # a reference, resolved by the gateway; see kernel/references
     weight: int = 1
 
 
@@ -231,3 +253,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allow_anonymous: bool = False
     issuers: tuple[IssuerEntry, ...] = ()
     policy: PolicyEntry | None = None
+    leases: tuple[LeaseEntry, ...] = ()
+    bindings: tuple[BindingEntry, ...] = ()

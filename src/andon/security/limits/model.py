@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from andon.store.model import Record
 
 MINUTE_S = 60.0
 
+OnStoreDown = Literal["closed", "open", "localShare"]
 Scope = Literal["key", "team", "endpoint"]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 
@@ -51,6 +52,13 @@ class LimitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Count | None,
         msgspec.Meta(description="Tokens granted at once after a quiet time; default: a minute's."),
     ] = None
+    on_store_down: Annotated[
+        OnStoreDown,
+        msgspec.Meta(
+            description="Where gateways share counters and cannot reach them: refuse all, let all through, or "
+            "count alone to this gateway's part of the limit."
+        ),
+    ] = "localShare"
 
 
 # Which kind a subject of each scope names.
@@ -112,6 +120,7 @@ def limit_entry(record: Record) -> LimitEntry:
         concurrency=spec.concurrency,
         burst_requests=spec.burst_requests,
         burst_tokens=spec.burst_tokens,
+        on_store_down=spec.on_store_down,
     )
 
 
@@ -178,7 +187,7 @@ def _cost(per_minute: int | None, burst: int | None) -> tuple[float, float]:
 class Counter:
     """How much of one rule one subject has used. Times are monotonic seconds; see `rules` for what they mean."""
 
-    __slots__ = ("active", "held", "request_paid_at", "rule", "subject", "token_paid_at")
+    __slots__ = ("accounts", "active", "held", "request_paid_at", "rule", "subject", "token_paid_at")
 
     def __init__(self, rule: Rule, subject: str) -> None:
         self.rule = rule
@@ -187,6 +196,7 @@ class Counter:
         self.held = 0  # tokens reserved by requests in flight
         self.request_paid_at = -math.inf  # when every request so far is paid for by the passing of time
         self.token_paid_at = -math.inf
+        self.accounts: Any = None  # where it is shared: what stands for it there
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -195,6 +205,26 @@ class Denial(msgspec.Struct, frozen=True):
     counter: Counter
     dimension: Literal["requests", "tokens", "concurrency", "request size"]
     wait_s: float  # infinite if it can never be granted
+
+
+class Shared(Protocol):
+    """Counters that an authority keeps for several gateways. A grant is whatever it wants back at the end."""
+
+    def reserve(self, counters: Sequence[Counter], tokens: int, now: float) -> Any:
+        """A grant, a `Denial`, an AndonError, or None if the authority must be asked."""
+        ...
+
+    async def ask(self, counters: Sequence[Counter], tokens: int) -> Any:
+        """A grant, a `Denial` or an AndonError, within a bounded time; cancelled, it leaves nothing taken."""
+        ...
+
+    def settle(self, grant: Any, used: int, now: float) -> None:
+        """The request of a grant has ended."""
+        ...
+
+    def cancel(self, grant: Any, now: float) -> None:
+        """The request of a grant was refused later on."""
+        ...
 
 
 class CounterStore(Protocol):

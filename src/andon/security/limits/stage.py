@@ -12,10 +12,12 @@ from collections.abc import Callable
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.exchange import Exchange, Operation
-from andon.kernel.snapshot import EndpointEntry, KeyEntry, Snapshot
+from andon.kernel.pending import PENDING
+from andon.kernel.principals import Principal
+from andon.kernel.snapshot import EndpointEntry, Snapshot
 from andon.security.limits.counters import LocalCounters
 from andon.security.limits.headers import rate_limit_lines
-from andon.security.limits.model import Counter, CounterStore, Denial, Rule
+from andon.security.limits.model import Counter, CounterStore, Denial, Rule, Shared
 
 PLANS_MAX = 100_000  # pairs of key and endpoint; at the limit all are forgotten and made again
 ANONYMOUS = "anonymous"  # the one subject of limits on keys when there is no key
@@ -40,7 +42,7 @@ class _Plan:
 class Reservation:
     """What one exchange has taken; kept on it as `exchange.reservations`."""
 
-    __slots__ = ("_monotonic", "at", "counters", "input_tokens", "open", "tokens")
+    __slots__ = ("_monotonic", "at", "counters", "grant", "input_tokens", "open", "tokens")
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Reservation:
         self.input_tokens = input_tokens
         self.at = at
         self.open = True
+        self.grant: object = None  # what the authority of shared counters gave
         self._monotonic = monotonic
 
     def headers(self) -> bytes:
@@ -67,8 +70,9 @@ class LimitStage:
 
     name = "limits"
 
-    def __init__(self, clock: Clock, store: CounterStore | None = None) -> None:
+    def __init__(self, clock: Clock, store: CounterStore | None = None, shared: Shared | None = None) -> None:
         self._monotonic = clock.monotonic
+        self._shared = shared  # None = this gateway counts for itself
         self._store: CounterStore = store if store is not None else LocalCounters()
         self._rules: dict[str, tuple[Rule, ...]] = {"key": (), "team": (), "endpoint": ()}
         self._endpoints: dict[str, EndpointEntry] = {}
@@ -105,10 +109,13 @@ class LimitStage:
     def admit(self, exchange: Exchange) -> AndonError | None:
         """Reserve one request and its tokens from every limit; a refusal leaves nothing reserved."""
         key = exchange.key
-        plan = self._plans.get((key.id if key is not None else ANONYMOUS, exchange.name))
+        whose = key.id if key is not None else _subject(exchange.principal)
+        plan = self._plans.get((whose, exchange.name))
         now = self._monotonic()
         if plan is None:
-            made = self._make_plan(key, exchange.name, now)
+            made = self._make_plan(
+                whose, key.team if key is not None else _team(exchange), exchange.name, now
+            )
             if isinstance(made, AndonError):
                 self.refused += 1
                 return made
@@ -127,12 +134,38 @@ class LimitStage:
                 tokens = input_tokens + cap
             else:
                 tokens = input_tokens + (plan.output_default if exchange.operation in GENERATING else 0)
+        if self._shared is not None:
+            taken = Reservation(counters, tokens, input_tokens, now, self._monotonic)
+            taken.open = False
+            exchange.reservations = taken
+            found = self._shared.reserve(counters, tokens, now)
+            return PENDING if found is None else self._take(taken, found)
         denial = self._store.reserve(counters, tokens, now)
         exchange.reservations = taken = Reservation(counters, tokens, input_tokens, now, self._monotonic)
         if denial is not None:
             taken.open = False
             self.refused += 1
             return refuse(denial, tokens)
+        self.reserved += 1
+        return None
+
+    async def arrange(self, exchange: Exchange) -> AndonError | None:
+        """Ask the authority of shared counters, where memory did not suffice."""
+        shared = self._shared
+        taken: Reservation = exchange.reservations
+        assert shared is not None  # nobody else answers PENDING
+        return self._take(taken, await shared.ask(taken.counters, taken.tokens))
+
+    def _take(self, taken: Reservation, found: object) -> AndonError | None:
+        if isinstance(found, AndonError):
+            self.refused += 1
+            return found
+        if isinstance(found, Denial):
+            self.refused += 1
+            return refuse(found, taken.tokens)
+        taken.grant = found
+        taken.open = True
+        taken.at = self._monotonic()
         self.reserved += 1
         return None
 
@@ -143,18 +176,26 @@ class LimitStage:
             return
         taken.open = False
         now = self._monotonic()
+        shared = self._shared
         if not exchange.upstream_started_at and not exchange.attempt:
-            self._store.cancel(taken.counters, taken.tokens, taken.at, now)
+            if shared is None:
+                self._store.cancel(taken.counters, taken.tokens, taken.at, now)
+            else:
+                shared.cancel(taken.grant, now)
             self.cancelled += 1
         else:
-            self._store.settle(taken.counters, taken.tokens, _used(exchange, taken), now)
+            used = _used(exchange, taken)
+            if shared is None:
+                self._store.settle(taken.counters, taken.tokens, used, now)
+            else:
+                shared.settle(taken.grant, used, now)
             self.settled += 1
 
-    def _make_plan(self, key: KeyEntry | None, name: str, now: float) -> _Plan | AndonError:
+    def _make_plan(self, whose: str, team: str, name: str, now: float) -> _Plan | AndonError:
         endpoint = self._endpoints.get(name)
         subjects = {
-            "key": key.id if key is not None else ANONYMOUS,
-            "team": key.team if key is not None else "",
+            "key": whose,
+            "team": team,
             "endpoint": endpoint.name if endpoint is not None else "",
         }
         wanted = [
@@ -182,6 +223,16 @@ class LimitStage:
                 self._plans = {}
             self._plans[(subjects["key"], name)] = plan
         return plan
+
+
+def _subject(principal: Principal | None) -> str:
+    """Whom limits on keys count where there is no key: each principal by its name."""
+    return ANONYMOUS if principal is None or principal.kind == "anonymous" else principal.name
+
+
+def _team(exchange: Exchange) -> str:
+    principal = exchange.principal
+    return "" if principal is None else principal.team
 
 
 def _used(exchange: Exchange, taken: Reservation) -> int:
