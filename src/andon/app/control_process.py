@@ -26,7 +26,9 @@ from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
 from andon.app.grants import ROLES
 from andon.app.home import Home
+from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
+from andon.app.keeping import Keeping, factory_identity, open_wrapper
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.forwarding import forward_to
 from andon.app.observer.senders import Senders
@@ -39,10 +41,12 @@ from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
+from andon.kernel.redaction import KnownSecrets
 from andon.ledger.disk import FileDisk
 from andon.security.identity.secret_files import load_or_create_pepper
 from andon.serving.executors.local import LocalExecutor
 from andon.serving.executors.port import stop_all
+from andon.store.model import Store
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
@@ -58,12 +62,14 @@ _logger = structlog.get_logger("andon.control")
 class ControlProcess:
     """Everything that one control process is made of."""
 
-    def __init__(self, home: Home, settings: Settings) -> None:
+    def __init__(self, home: Home, settings: Settings, known: KnownSecrets) -> None:
         self._home = home
         self._settings = settings
         self._clock = SystemClock()
         self._random = SystemRandom()
         self._runner = ThreadRunner(2)
+        self._known = known
+        self._wrapper = open_wrapper(home, settings, os.environ, self._random)
 
     async def run(self, files: Sequence[Path], stopping: asyncio.Event) -> None:
         """Work until `stopping`; the replicas are stopped at the end, because somebody asked for the end."""
@@ -74,9 +80,11 @@ class ControlProcess:
         internal = Client(clock, ssl_context=transport.internal)
         executor = LocalExecutor(home.state, clock, client, os.environ, program="andon.app.replica_process")
         pepper = load_or_create_pepper(home.pepper, self._random)
+        issuers = IssuerClients(clock)
         built = assemble_control(
             ControlGround(
                 store=raw,
+                keeping=await self._keeping(raw),
                 clock=clock,
                 random=self._random,
                 executor=executor,
@@ -86,6 +94,7 @@ class ControlProcess:
                 owner=f"control-{os.getpid()}-{self._random.bits(32):08x}",
                 gateways=self._settings.gateways,
                 allow_anonymous=self._settings.allow_anonymous,
+                issuers=issuers.find,
             )
         )
         try:
@@ -111,8 +120,20 @@ class ControlProcess:
         finally:
             await client.close()
             await internal.close()
+            await issuers.close()
             await built.store.close()
             self._runner.close()
+
+    async def _keeping(self, store: Store) -> Keeping:
+        """What secrets are kept with. Raises Refused where the wrapping keys cannot be had."""
+        return Keeping(
+            wrapper=self._wrapper,
+            runner=self._runner,
+            known=self._known,
+            settings=self._settings,
+            environment=os.environ,
+            factory=await factory_identity(store, self._random),
+        )
 
     async def _until(self, stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Return when the end is asked for; a loop that ends by itself is a bug and ends the process."""
@@ -190,8 +211,9 @@ def main() -> None:
         home.create()
         settings = load_settings(home.root, os.environ)
         check_certificates(settings)
-        set_up("control", settings.log_level)
-        process = ControlProcess(home, settings)
+        known = KnownSecrets()
+        set_up("control", settings.log_level, known)
+        process = ControlProcess(home, settings, known)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already
             uvloop.run(_main(process, options.file))
     except (AndonError, OSError) as error:

@@ -23,6 +23,7 @@ from andon.app.addresses import check_certificates, control_address
 from andon.app.compiled import SHARED
 from andon.app.gateway_assembly import GatewayGround, assemble_gateway
 from andon.app.home import Home
+from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
 from andon.app.settings import Settings, load_settings, log_settings
 from andon.app.transport import Transport
@@ -83,6 +84,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
         client = Client(clock)
         transport = Transport(home, settings, "gateway", clock)
         internal = Client(clock, ssl_context=transport.internal)
+        issuers = IssuerClients(clock)
         thread = WorkThread("files")
         bodies = None
         try:
@@ -96,6 +98,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
                 client=client,
                 internal=internal,
                 transport=transport,
+                issuers=issuers,
                 thread=thread,
                 bodies=bodies,
             )
@@ -103,6 +106,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
         finally:
             await client.close()
             await internal.close()
+            await issuers.close()
             if bodies is not None:
                 await bodies.settled()
             thread.close()
@@ -173,6 +177,7 @@ class Wiring:
     client: Client
     internal: Client  # to control
     transport: Transport
+    issuers: IssuerClients
     thread: WorkThread
     bodies: BodyStore | None
 
@@ -196,6 +201,7 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
             snapshots=FileDisk(home.snapshots),
             credentials=read_credential,
             bodies=wiring.bodies,
+            issuers=wiring.issuers.find,
         )
     )
     gateway, holder = built.gateway, built.holder

@@ -40,6 +40,18 @@ class Refused(AndonError):
     default_status = 400
 
 
+class Unlearnt(Refused):
+    """A refusal for want of a signing key: it may change once the issuer has been asked (port `Learner`).
+
+    To the caller it reads as every other refusal of its kind does.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str, issuer: str, signer: str) -> None:
+        super().__init__(code, message, hint=hint, status=401)
+        self.issuer = issuer  # name of the Issuer
+        self.signer = signer  # id of the key that is not known; empty = the credential names none
+
+
 class Conflict(AndonError):
     """The world has moved since the caller looked: reload and decide again (409)."""
 

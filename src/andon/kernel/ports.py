@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from andon.kernel.errors import AndonError
+from andon.kernel.errors import AndonError, Unlearnt
 from andon.kernel.exchange import Exchange
 from andon.kernel.reports import Report
 from andon.kernel.snapshot import Snapshot, TargetEntry
@@ -35,6 +35,14 @@ class Stage(Protocol):
 
     def settle(self, exchange: Exchange) -> None:
         """Called once for each admitted exchange when its outcome is known, refusal by a later stage included."""
+        ...
+
+
+class Learner(Protocol):
+    """Asks for what a stage could not know, away from the chain. Bounded in number, rate and time."""
+
+    async def learn(self, refusal: Unlearnt) -> bool:
+        """Whether something was learnt, so that it is worth admitting again. Never raises."""
         ...
 
 

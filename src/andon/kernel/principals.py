@@ -15,6 +15,10 @@ from andon.kernel.labels import Label
 PrincipalKind = Literal["user", "service", "key", "gateway", "anonymous"]
 
 
+# Of the factory's own processes and of keys that send facts: nobody can be granted them, by claim or by binding.
+RESERVED_ROLES = frozenset({"gateway", "sender"})
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who acts. Policies see all of it; rows and records keep `name`."""
 

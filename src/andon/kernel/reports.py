@@ -64,4 +64,22 @@ class TargetHealth(msgspec.Struct, frozen=True, kw_only=True, tag="target"):
     reason: str
 
 
-Report = Cut | Progress | TargetHealth
+class TokenRefusals(msgspec.Struct, frozen=True, kw_only=True):
+    """How often tokens of one issuer were refused for one reason, and what an operator should know of it."""
+
+    issuer: str  # name of the Issuer; empty = nobody that is known
+    reason: str
+    count: int
+    detail: str
+
+
+class Callers(msgspec.Struct, frozen=True, kw_only=True, tag="callers"):
+    """Who was let in and who was not, at most once a minute: last use of keys, refusals of tokens."""
+
+    gateway: str
+    at_ns: int
+    used_ns: dict[str, int] = {}  # public id of a key: when it was last let in
+    refused: tuple[TokenRefusals, ...] = ()
+
+
+Report = Cut | Progress | TargetHealth | Callers
