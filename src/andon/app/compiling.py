@@ -12,6 +12,8 @@ from andon.kernel.snapshot import LimitEntry, Signature, Snapshot, TargetEntry
 from andon.lifecycle.endpoints.compilation import compile_endpoint
 from andon.lifecycle.endpoints.repository import ENDPOINT, load_facts
 from andon.lifecycle.rollouts.strategy import ReleaseSpec
+from andon.security.identity.bindings import binding_entries
+from andon.security.identity.issuers import issuer_entries
 from andon.security.identity.service import key_entries
 from andon.security.limits.model import LIMIT, limit_entry
 from andon.serving.models.model import MODEL_VERSION, ModelVersionSpec, signature_of
@@ -50,6 +52,10 @@ class Compiler:
             allow_anonymous=self._allow_anonymous,
         )
 
+            leases=lease_entries(unit, endpoints, now_ns),
+            issuers=issuer_entries(unit),
+            bindings=binding_entries(unit),
+            policy=entry_of(unit.list(POLICY), ""),
 
 def _limits(unit: Unit) -> tuple[LimitEntry, ...]:
     return tuple(limit_entry(record) for record in unit.list(LIMIT.name))

@@ -28,7 +28,10 @@ from andon.lifecycle.rollouts.reports import RolloutReports
 from andon.lifecycle.rollouts.service import RolloutService
 from andon.security.identity.service import Keys
 from andon.serving.deployments.controller import DeploymentController, SweepController
+from andon.security.identity.discovery import Upstreams
+from andon.security.identity.issuer_controller import IssuerController
 from andon.serving.executors.port import Executor
+from andon.security.identity.uses import KeyUses
 from andon.serving.providers.controller import ProviderController
 from andon.store.model import Store
 
@@ -49,6 +52,8 @@ class ControlGround:
     allow_anonymous: bool = False
 
 
+    keeping: Keeping | None = None  # None = no secrets are kept here
+    issuers: Upstreams | None = None  # None = issuers are not asked, and keys stay as they are
 @dataclass(frozen=True, kw_only=True)
 class AssembledControl:
     """The parts of control, connected."""
@@ -61,6 +66,8 @@ class AssembledControl:
     keys: Keys
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+    uses: KeyUses
+    secrets: KeptSecrets | None = None
         """What runs until it is cancelled; each is to become a task."""
         return self.driver.run(), self.publisher.run()
 
@@ -69,22 +76,26 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
     """Connect the parts of one control process."""
     clock, random = ground.clock, ground.random
     store = NoticingStore(ground.store)
-    controllers = (
+    controllers: list[Controller[Any]] = [
         EndpointController(store, clock),
         DeploymentController(store, ground.executor, clock, ground.root),
         SweepController(store, ground.executor),
         ProviderController(store, ground.upstream, clock),
         Retention(ground.store, clock, Limits()),
-    )
+    ]
+    if ground.issuers is not None:
+        controllers.append(IssuerController(store, ground.issuers, clock, ground.root))
     driver = Driver(store, clock, random, controllers, Terms(owner=ground.owner))
     compiler = Compiler(ground.root.name, ground.gateways, allow_anonymous=ground.allow_anonymous)
     reports = RolloutReports(store, clock)
 
     async def receive(batch: Sequence[Report], gateway: str) -> None:
         await reports.receive(batch)
+    uses = KeyUses(ground.store)  # not the one that notices: nothing is decided by who was last seen when
 
     publisher = Publisher(ground.store, clock, compiler.compile, receive)
     store.listeners += [publisher.signal, driver.signal]
+        await uses.receive(batch)
     return AssembledControl(
         store=store,
         driver=driver,
@@ -93,3 +104,4 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
         rollouts=RolloutService(store, clock),
         keys=Keys(store, clock, random, ground.pepper, changed=publisher.signal),
     )
+        uses=uses,

@@ -25,6 +25,11 @@ from andon.kernel.ports import Disk, Runner, Stage, Upstream
 from andon.kernel.random import Random
 from andon.ledger.log import Log
 from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.security.identity.discovery import Upstreams
+from andon.security.identity.learning import KeyLearner
+from andon.security.secrets.leases import Leases
+from andon.security.identity.stage import IdentifyStage
+from andon.security.identity.uses import tell_callers
 
 PROGRESS_S = 1.0
 
@@ -47,6 +52,8 @@ class GatewayGround:
     credentials: Credentials
     internal: Upstream | None = None  # to control; None = as to anybody
     bodies: BodySink | None = None  # None = no bodies are recorded, whatever endpoints say
+    issuers: Upstreams | None = None  # None = signing keys come with snapshots only
+    leases: Leases | None = None  # None = targets refer to nothing that control lends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ class AssembledGateway:
     gateway: Gateway
     stages: Sequence[Stage]
     rollouts: RolloutStage
+    identify: IdentifyStage
     holder: Holder
     link: Link
     health: HealthLoop
@@ -64,7 +72,9 @@ class AssembledGateway:
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs beside the requests until it is cancelled; each is to become a task."""
-        return self.link.run(), self.health.run(), tell_progress(self.rollouts, self.clock)
+        more = () if self.leases is None else (self.leases.run(),)
+        callers = tell_callers(self.identify, self.reports, self.gateway.settings.gateway, self.clock)
+        return self.link.run(), self.health.run(), tell_progress(self.rollouts, self.clock), callers, *more
 
 
 def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
@@ -81,6 +91,12 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         random=random,
     )
     parts = Parts(
+    identify = next(stage for stage in stages if isinstance(stage, IdentifyStage))
+    learner = (
+        None
+        if ground.issuers is None
+        else KeyLearner(identify.issuers, identify.learn_keys, ground.issuers, clock)
+    )
         upstream=ground.upstream,
         log=ground.log,
         reports=reports,
@@ -91,6 +107,7 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         meters=meters,
         bodies=ground.bodies,
     )
+        learner=learner,
     gateway = Gateway(stages, parts, bounds)
     ground.log.crowd = lambda: gateway.meters.in_flight
     holder = Holder(gateway.adopters, ground.snapshots, "", ground.files, gateway.meters)
@@ -118,6 +135,7 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         reports=reports,
     )
 
+        identify=identify,
 
 async def tell_progress(rollouts: RolloutStage, clock: Clock) -> None:
     """Report how rollouts stand each second, silence included, until cancelled."""

@@ -12,6 +12,8 @@ from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
 from andon.security.identity.model import API_KEY, TEAM
+from andon.security.identity.bindings import ROLE_BINDING_KIND
+from andon.security.identity.issuers import ISSUER_KIND
 from andon.security.limits.model import LIMIT
 from andon.serving.deployments.model import DEPLOYMENT_KIND
 from andon.serving.models.kinds import MODEL_KIND, MODEL_VERSION_KIND
@@ -20,22 +22,23 @@ from andon.serving.providers.rules import PROVIDER_KIND
 
 def catalogue() -> Catalogue:
     """The kinds of this version of Andon."""
-    return Catalogue(
-        (
-            TEAM,
-            API_KEY,
-            PROVIDER_KIND,
-            MODEL_KIND,
-            MODEL_VERSION_KIND,
-            DEPLOYMENT_KIND,
-            ENDPOINT_KIND,
-            ROLLOUT_KIND,
-            LIMIT,
-            OBJECTIVE_KIND,
-            MONITOR_KIND,
-            RECEIVER_KIND,
-            ALERT_KIND,
-            SILENCE_KIND,
-            QUALITY_KIND,
-        )
+    kinds = (
+        TEAM,
+        API_KEY,
+        ISSUER_KIND,
+        ROLE_BINDING_KIND,
+        PROVIDER_KIND,
+        MODEL_KIND,
+        MODEL_VERSION_KIND,
+        DEPLOYMENT_KIND,
+        ENDPOINT_KIND,
+        ROLLOUT_KIND,
+        LIMIT,
+        OBJECTIVE_KIND,
+        MONITOR_KIND,
+        RECEIVER_KIND,
+        ALERT_KIND,
+        SILENCE_KIND,
+        QUALITY_KIND,
+        APPROVAL_KIND,
     )

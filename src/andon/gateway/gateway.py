@@ -29,10 +29,11 @@ from andon.gateway.shadows import Shadows
 from andon.gateway.streams import Stream
 from andon.gateway.targets import Credentials, ReleaseTargets, Targets
 from andon.kernel.clock import Clock
-from andon.kernel.errors import AndonError, Permanent, Refused, Transient
+from andon.kernel.errors import AndonError, Permanent, Refused, Transient, Unlearnt
 from andon.kernel.exchange import Dialect, Exchange
 from andon.kernel.ids import Ids
-from andon.kernel.ports import Answer, Reports, Stage, Upstream
+from andon.kernel.pending import PENDING, Arranging
+from andon.kernel.ports import Answer, Learner, Reports, Stage, Upstream
 from andon.kernel.random import Random
 from andon.kernel.snapshot import BodiesEntry, Snapshot
 from andon.wire.model import Header, Reply, Request
@@ -74,8 +75,10 @@ class Parts:
         random: Random,
         meters: Meters | None = None,
         bodies: BodySink | None = None,
+        learner: Learner | None = None,
     ) -> None:
         self.meters = Meters() if meters is None else meters
+        self.learner = learner  # None = what a stage does not know stays unknown until the next snapshot
         self.bodies = bodies  # None = none are recorded, whatever endpoints say
         self.upstream = upstream
         self.log = log
@@ -127,6 +130,7 @@ class Gateway:
         self._shadows.observers = tuple(
             stage.settle for stage in stages if getattr(stage, "settles_copies", False)
         )
+        self._learner = parts.learner
         self._names = tuple(stage.name for stage in stages)
         self._first = tuple(stage.admit for stage in stages[:1])
         self._rest = tuple(stage.admit for stage in stages[1:])
@@ -146,7 +150,7 @@ class Gateway:
         routes = self._router.routes
         route = routes.paths.get(request.path) or routes.find(request.path)
         if route is None or request.method != b"POST":
-            self._inform(request, reply, routes)
+            await self._inform(request, reply, routes)
             return
         x = self._ingress.open(request)
         meters = self.meters
@@ -193,6 +197,8 @@ class Gateway:
         if failed is None:
             error = unread or _misfit(x, route)
             if error is not None:
+        if failed is not None:
+            failed = await self._learn(x, failed)
                 failed = (error, known, "ingress")
         if failed is not None:
             self._refuse(x, reply, failed)
@@ -204,6 +210,17 @@ class Gateway:
     async def _once(self, x: Exchange, route: Route, reply: Reply) -> None:
         """A request with an Idempotency-Key: answered from memory, or served and remembered."""
         entry = self._idempotency.begin(x)
+    async def _learn(self, x: Exchange, failed: Failed) -> Failed | None:
+        """Ask once for what the first stage could not know, then admit again: a signing key that is new."""
+        refusal = failed[0]
+        if (
+            self._learner is None
+            or not isinstance(refusal, Unlearnt)
+            or not await self._learner.learn(refusal)
+        ):
+            return failed
+        return self._admit(x, self._first, 0)
+
         known = len(self._first)
         if isinstance(entry, AndonError):
             self._refuse(x, reply, (entry, known, "idempotency"))
@@ -407,7 +424,7 @@ class Gateway:
         self.meters.answered(OTHER if x.endpoint is None else x.endpoint.name, "", error.status)
         reply.send(error.status, lines, egress.error_body(x.dialect, error))
 
-    def _inform(self, request: Request, reply: Reply, routes: Routes) -> None:
+    async def _inform(self, request: Request, reply: Reply, routes: Routes) -> None:
         """Answer what is no inference."""
         dialect = egress.dialect_of(request.path)
         error = metadata.known(request.path, request.method, routes)
@@ -439,6 +456,8 @@ class Gateway:
         _logger.error("unexpected exception", request_id=x.id, exc_info=bug)
         return Permanent(
             "internal_error", "Something went wrong inside the gateway.", hint=f"Quote request {x.id}."
+                if failed is not None:
+                    failed = await self._learn(x, failed)
         )
 
 

@@ -19,6 +19,7 @@ from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.exchange import Exchange
+from andon.kernel.snapshot import KeyEntry
 from andon.ledger.row import Intent, Outcome, Row
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -116,7 +117,7 @@ class Recorder:
             course.assigned.endpoint.name,
             x.operation,
             x.dialect,
-            None if key is None else key.id,
+            _key_id(key),
             None if key is None else key.team or None,
             served.id,
             served.arm,
@@ -152,7 +153,7 @@ class Recorder:
             x.target or None,
             x.operation,
             x.dialect,
-            None if key is None else key.id,
+            _key_id(key),
             None if key is None else key.team or None,
             x.propensity,
             x.pinned,
@@ -214,7 +215,7 @@ class Recorder:
             endpoint=None if x.endpoint is None else x.endpoint.name,
             operation=x.operation,
             dialect=x.dialect,
-            key=None if key is None else key.id,
+            key=_key_id(key),
             team=None if key is None else key.team or None,
             duration_us=int((self._clock.monotonic() - x.started_at) * 1e6),
             request_bytes=len(x.body),
@@ -241,6 +242,11 @@ class Recorder:
             return True
         self._refusals_over += 1
         return self._refusals_over % self._settings.refusal_sample == 0
+
+
+def _key_id(key: KeyEntry | None) -> str | None:
+    """The public id of the API key; none for a token, whose holder stands in the row as its principal."""
+    return key.id if key is not None and key.digest else None
 
 
 def _note_security(row: Outcome, x: Exchange) -> None:
