@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -132,8 +132,11 @@ class Gateway:
         )
         self._learner = parts.learner
         self._names = tuple(stage.name for stage in stages)
-        self._first = tuple(stage.admit for stage in stages[:1])
-        self._rest = tuple(stage.admit for stage in stages[1:])
+        self._stages = tuple(stages)
+        # Up to the stage that says who is asking; what stands before it needs no name.
+        known = self._names.index("identify") + 1 if "identify" in self._names else 1
+        self._first = tuple(stage.admit for stage in stages[:known])
+        self._rest = tuple(stage.admit for stage in stages[known:])
         # By how many stages had admitted: what must be settled, last one first.
         self._settles = tuple(
             tuple(stage.settle for stage in reversed(stages[:count])) for count in range(len(stages) + 1)
@@ -194,11 +197,11 @@ class Gateway:
         unread = self._ingress.read(x, route, routes)
         known = len(self._first)
         failed = self._admit(x, self._first, 0)
+        if failed is not None:
+            failed = await self._learn(x, failed)
         if failed is None:
             error = unread or _misfit(x, route)
             if error is not None:
-        if failed is not None:
-            failed = await self._learn(x, failed)
                 failed = (error, known, "ingress")
         if failed is not None:
             self._refuse(x, reply, failed)
@@ -207,9 +210,6 @@ class Gateway:
         else:
             await self._once(x, route, reply)
 
-    async def _once(self, x: Exchange, route: Route, reply: Reply) -> None:
-        """A request with an Idempotency-Key: answered from memory, or served and remembered."""
-        entry = self._idempotency.begin(x)
     async def _learn(self, x: Exchange, failed: Failed) -> Failed | None:
         """Ask once for what the first stage could not know, then admit again: a signing key that is new."""
         refusal = failed[0]
@@ -221,6 +221,9 @@ class Gateway:
             return failed
         return self._admit(x, self._first, 0)
 
+    async def _once(self, x: Exchange, route: Route, reply: Reply) -> None:
+        """A request with an Idempotency-Key: answered from memory, or served and remembered."""
+        entry = self._idempotency.begin(x)
         known = len(self._first)
         if isinstance(entry, AndonError):
             self._refuse(x, reply, (entry, known, "idempotency"))
@@ -240,6 +243,8 @@ class Gateway:
 
     async def _serve(self, x: Exchange, route: Route, reply: Reply, entry: Entry | None) -> None:
         failed = self._admit(x, self._rest, len(self._first))
+        while failed is not None and failed[0] is PENDING:
+            failed = await self._arrange(x, failed[1])
         if failed is not None:
             self._refuse(x, reply, failed)
             return
@@ -390,6 +395,22 @@ class Gateway:
             return self._bug(x, bug), admitted, self._names[admitted]
         return None
 
+    async def _arrange(self, x: Exchange, admitted: int) -> Failed | None:
+        """Let a stage ask for what it cannot decide from memory, then go on behind it."""
+        stage = cast("Arranging", self._stages[admitted])
+        try:
+            error = await stage.arrange(x)
+        except asyncio.CancelledError:
+            x.status, x.error_code = _GONE, "client_gone"
+            self._settle(x, admitted)
+            self._recorder.refusal(x, self._names[admitted])
+            raise
+        except Exception as bug:  # counted and logged in _bug; as in _admit
+            error = self._bug(x, bug)
+        if error is not None:
+            return error, admitted, self._names[admitted]
+        return self._admit(x, self._rest[admitted + 1 - len(self._first) :], admitted + 1)
+
     def _settle(self, x: Exchange, admitted: int) -> None:
         for settle in self._settles[admitted]:
             try:
@@ -436,6 +457,8 @@ class Gateway:
             if error is None:
                 failed = self._admit(x, self._first, 0)
                 if failed is not None:
+                    failed = await self._learn(x, failed)
+                if failed is not None:
                     self._refuse(x, reply, failed)
                     return
                 answer = metadata.answer(request.path, x, routes, self.targets)
@@ -456,8 +479,6 @@ class Gateway:
         _logger.error("unexpected exception", request_id=x.id, exc_info=bug)
         return Permanent(
             "internal_error", "Something went wrong inside the gateway.", hint=f"Quote request {x.id}."
-                if failed is not None:
-                    failed = await self._learn(x, failed)
         )
 
 
