@@ -15,7 +15,7 @@ import uvicorn
 
 from andon.app import views
 from andon.app.api import build_routes
-from andon.app.grants import ROLES
+from andon.app.policies import PolicyBook
 from andon.app.services import RolloutVerb, Services
 from andon.control.catalogue import Catalogue
 from andon.control.factory import Factory
@@ -30,7 +30,7 @@ from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
 from andon.web.authentication import Authenticator, Credential, keyed_digest
-from andon.web.authorisation import Authoriser, RoleAuthority
+from andon.web.authorisation import Authoriser
 
 PEPPER = b"pepper" * 8
 ADMIN, GATEWAY = "admin-key-of-this-test", "gateway-key-of-this-test"
@@ -223,9 +223,10 @@ async def house(database: Path | None = None) -> AsyncIterator[tuple[Any, Servic
             (Principal(kind="gateway", id="0", roles=("gateway",)), GATEWAY),
         )
     )
+    book = PolicyBook(store, clock)
     surroundings = Surroundings(
         authenticator=Authenticator(credentials, PEPPER),
-        authoriser=Authoriser(RoleAuthority(ROLES), clock, "control"),
+        authoriser=Authoriser(book, clock, "control", facts=book),
         clock=clock,
         ids=Ids(clock, SystemRandom()),
         version="0.1.0",

@@ -179,6 +179,7 @@ def _endpoint(
         call = Call(
             id=request.scope["andon.request_id"],
             principal=principal,
+            address=_address(request),
             path=decoding.decode_params(request, route),
             query=decoding.decode_query(request, route),
             # A route with a fallback takes no body, and what there was has been read for forwarding.
@@ -210,8 +211,12 @@ async def _authorise(request: Request, route: Route, principal: Principal, autho
     resource = (
         Resource() if route.resource is None else route.resource(decoding.decode_params(request, route))
     )
-    address = "" if request.client is None else request.client.host
-    await authoriser.check(request.scope["andon.request_id"], principal, route.action, resource, address)
+    id_, address = request.scope["andon.request_id"], _address(request)
+    await authoriser.check(id_, principal, route.action, resource, address)
+
+
+def _address(request: Request) -> str:
+    return "" if request.client is None else request.client.host
 
 
 _PASSED = (

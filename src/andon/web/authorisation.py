@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from andon.kernel.access import OPEN, Access, Authority, Decision, Records, Resource
 from andon.kernel.clock import Clock
@@ -19,7 +19,7 @@ Grants = Mapping[str, Sequence[str]]  # role -> actions, or families of them suc
 
 
 class RoleAuthority:
-    """An `Authority` that knows roles and actions only: what a factory without policies of its own goes by."""
+    """An `Authority` that knows roles and actions only: for tests of what stands before and behind it."""
 
     def __init__(self, grants: Grants) -> None:
         self._grants = MappingProxyType({role: frozenset(actions) for role, actions in grants.items()})
@@ -36,24 +36,51 @@ class RoleAuthority:
         return Decision(allowed=False)
 
 
+class Facts(Protocol):
+    """What is known of a resource beyond its name, asked before the authority is."""
+
+    async def gather(
+        self, principal: Principal, action: str, resource: Resource
+    ) -> tuple[Resource, Mapping[str, Any]]:
+        """The resource with its attributes, and what else the context holds; raises `Transient` where the store,
+        and so the authority's own knowledge, is too old to decide by."""
+        ...
+
+
 class Authoriser:
     """Asks the authority and remembers the answer."""
 
     def __init__(
-        self, authority: Authority, clock: Clock, process: str, records: Records | None = None
+        self,
+        authority: Authority,
+        clock: Clock,
+        process: str,
+        records: Records | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self._authority = authority
         self._clock = clock
         self._process = process
         self._records = records  # None = decisions are not remembered here
+        self._facts = facts
 
     async def check(
-        self, id_: str, principal: Principal, action: str, resource: Resource, address: str
+        self,
+        id_: str,
+        principal: Principal,
+        action: str,
+        resource: Resource,
+        address: str,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         """Return if the principal may; raises Refused 403, or Transient where the decision cannot be remembered."""
         if action == OPEN:
             return
-        decision = self._authority.decide(principal, action, resource, {"address": address})
+        context: dict[str, Any] = {"address": address, "hour": self._clock.now_ns() // 3_600_000_000_000 % 24}
+        if self._facts is not None:
+            resource, known = await self._facts.gather(principal, action, resource)
+            context |= known
+        decision = self._authority.decide(principal, action, resource, context | dict(more or {}))
         if self._records is not None:
             await self._records.record(
                 Access(
@@ -71,7 +98,8 @@ class Authoriser:
         if not decision.allowed:
             raise Refused(
                 "action_forbidden",
-                f"{principal.name} may not do {action}.",
+                f"{principal.name} may not do {action}"
+                + (f" on {resource.kind}/{resource.name}." if resource.name else "."),
                 hint="Ask the owner of the factory, or use the key of its administrator, in .andon/admin.key.",
                 status=403,
             )

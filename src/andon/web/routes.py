@@ -28,6 +28,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     principal: Principal
+    address: str = ""  # where it came from
     path: Any = Nothing()
     query: Any = Nothing()
     body: Any = None
@@ -63,6 +64,17 @@ class Raw(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = {}
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What a route acts upon, where its path names one thing of a kind."""
+
+    kind: str
+    field: str = "name"  # of the path parameters
+
+    def __call__(self, params: Any) -> Resource:
+        """The thing that these path parameters name."""
+        return Resource(kind=self.kind, name=getattr(params, self.field))
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from andon.app.grants import ROLES
 from andon.app.observer.senders import FRESH_S, KEYS_MAX, LOOKUPS_PER_S, Senders
 from andon.kernel.access import Resource
 from andon.kernel.clock import SystemClock
@@ -16,10 +15,11 @@ from andon.kernel.random import SeededRandom
 from andon.security.identity.model import KeyRequest
 from andon.security.identity.service import Keys
 from andon.security.identity.token import make_token
+from andon.security.policy.engine import Engine
+from andon.security.policy.model import text_of
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.authentication import Authenticator, keyed_digest
-from andon.web.authorisation import RoleAuthority
 
 PEPPER = b"p" * 32
 
@@ -61,7 +61,7 @@ def test_a_key_may_send_facts_and_telemetry_and_nothing_else() -> None:
         header = f"Bearer {made.secret}"
         principal = await authenticator.identify(header)
         assert principal.name == f"key:{made.key.id}"
-        authority = RoleAuthority(ROLES)
+        authority = Engine(text_of(()))
         for action, may in (
             ("fact.write", True),
             ("telemetry.write", True),

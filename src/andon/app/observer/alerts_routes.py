@@ -12,7 +12,7 @@ import msgspec
 
 from andon.app import views
 from andon.observability.alerts.model import Matcher
-from andon.web.routes import Route
+from andon.web.routes import Named, Route
 
 SERIES_MAX = 2_000_000  # points of one series that a back-test takes; a body of 64 MiB holds fewer
 INCIDENTS_MAX = 10_000
@@ -202,6 +202,7 @@ def _rule_routes(verbs: Any) -> Sequence[Route]:
             name="getAlert",
             action="observe.read",
             params=views.NamePath,
+            resource=Named("Alert"),
             response=AlertView,
             handler=verbs.show,
             summary="One alert with everything that it says now",
@@ -212,6 +213,7 @@ def _rule_routes(verbs: Any) -> Sequence[Route]:
             name="acknowledgeAlert",
             action="observe.alert",
             params=views.NamePath,
+            resource=Named("Alert"),
             request=AckRequest,
             response=AckReceipt,
             handler=verbs.ack,
@@ -238,6 +240,7 @@ def _silence_routes(verbs: Any) -> Sequence[Route]:
             name="expireSilence",
             action="observe.alert",
             params=views.NamePath,
+            resource=Named("Silence"),
             request=views.Reason,
             response=SilenceReceipt,
             handler=verbs.unsilence,
@@ -249,6 +252,7 @@ def _silence_routes(verbs: Any) -> Sequence[Route]:
             name="testReceiver",
             action="observe.alert",
             params=views.NamePath,
+            resource=Named("Receiver"),
             request=views.Reason,
             response=SendTestReceipt,
             handler=verbs.send_test,

@@ -12,7 +12,7 @@ import msgspec
 
 from andon.app import views
 from andon.observability.quality.drift.report import PROFILE_TYPE, DriftReport
-from andon.web.routes import Bytes, Route
+from andon.web.routes import Bytes, Named, Route
 
 PROFILE_BYTES_MAX = 64 * 2**20
 
@@ -91,6 +91,7 @@ def drift_routes(verbs: Any) -> Sequence[Route]:
             name="getDrift",
             action="observe.read",
             params=MonitorPath,
+            resource=Named("DriftMonitor"),
             response=DriftDetail,
             handler=verbs.show,
             summary="One monitor: every column with its distances, noise floors, p and impact",
@@ -101,6 +102,7 @@ def drift_routes(verbs: Any) -> Sequence[Route]:
             name="setDriftBaseline",
             action="observe.write",
             params=MonitorPath,
+            resource=Named("DriftMonitor"),
             request=BaselineRequest,
             response=BaselineView,
             handler=verbs.baseline,
@@ -112,6 +114,7 @@ def drift_routes(verbs: Any) -> Sequence[Route]:
             name="putDriftProfile",
             action="observe.write",
             params=MonitorPath,
+            resource=Named("DriftMonitor"),
             request=Bytes,
             body_bytes_max=PROFILE_BYTES_MAX,
             media_types=(PROFILE_TYPE,),

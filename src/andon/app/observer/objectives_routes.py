@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from andon.app import views
-from andon.web.routes import Route
+from andon.web.routes import Named, Route
 
 
 class ObjectivePath(views.Input, frozen=True, kw_only=True):
@@ -119,6 +119,7 @@ def objectives_routes(verbs: Any) -> Sequence[Route]:
             name="getObjective",
             action="observe.read",
             params=ObjectivePath,
+            resource=Named("Objective"),
             query=ObjectiveQuery,
             response=ObjectiveDetail,
             handler=verbs.show,

@@ -13,7 +13,7 @@ import msgspec
 from andon.app import views
 from andon.observability.quality.model import ReleaseStatus
 from andon.observability.quality.report import QualityReport, ReferenceView
-from andon.web.routes import Bytes, Route
+from andon.web.routes import Bytes, Named, Route
 
 FILE_TYPE = "text/csv"
 FILE_BYTES_MAX = 64 * 2**20
@@ -104,6 +104,7 @@ def quality_routes(verbs: Any) -> Sequence[Route]:
             name="getQuality",
             action="observe.read",
             params=QualityPath,
+            resource=Named("Monitor"),
             query=QualityQuery,
             response=QualityDetail,
             handler=verbs.show,
@@ -115,6 +116,7 @@ def quality_routes(verbs: Any) -> Sequence[Route]:
             name="setQualityReference",
             action="observe.write",
             params=QualityPath,
+            resource=Named("Monitor"),
             request=ReferenceRequest,
             response=ReferenceView,
             handler=verbs.reference,
@@ -126,6 +128,7 @@ def quality_routes(verbs: Any) -> Sequence[Route]:
             name="putQualityReference",
             action="observe.write",
             params=QualityPath,
+            resource=Named("Monitor"),
             query=ReferenceQuery,
             request=Bytes,
             body_bytes_max=FILE_BYTES_MAX,

@@ -16,12 +16,12 @@ from typing import Any
 import structlog
 
 from andon import __version__
-from andon.app.grants import ROLES
 from andon.app.home import Home
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.observer.senders import Senders
+from andon.app.policies import PolicyBook
 from andon.app.settings import Settings, log_settings
 from andon.app.transport import Transport
 from andon.control.driver import Driver
@@ -41,7 +41,7 @@ from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Limits, Surroundings, build_application
 from andon.web.authentication import Authenticator
-from andon.web.authorisation import Authoriser, RoleAuthority
+from andon.web.authorisation import Authoriser
 from andon.wire.client import Client
 
 THREADS = 4
@@ -149,11 +149,12 @@ def _server(ground: ObserverGround, parts: Sequence[Part]) -> ApiServer:
     home, settings = ground.home, ground.settings
     pepper = load_or_create_pepper(home.pepper, ground.random)
     credentials = factory_credentials(home, ground.random, pepper)
+    book = PolicyBook(ground.store, ground.clock)
     application = build_application(
         [route for part in parts for route in part.routes],
         Surroundings(
             authenticator=Authenticator(credentials, pepper, Senders(ground.store, ground.clock).find),
-            authoriser=Authoriser(RoleAuthority(ROLES), ground.clock, "observer"),
+            authoriser=Authoriser(book, ground.clock, "observer", facts=book),
             clock=ground.clock,
             ids=Ids(ground.clock, ground.random),
             version=__version__,

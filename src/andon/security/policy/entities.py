@@ -1,0 +1,132 @@
+"""Principals, resources and contexts as Cedar's JSON entities: the one place where our names become its names.
+
+Pure. Every attribute of the schema is always there, with the value that a policy would refuse where it is not known;
+text that no schema foresees becomes a tag.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from andon.kernel.access import Resource
+from andon.kernel.labels import RANKS
+from andon.kernel.principals import Principal
+from andon.security.policy.heads import WHOLE, Uid
+from andon.security.policy.vocabulary import attributes_of, groups_of, type_of
+
+_TYPES: Final = {
+    "user": "User",
+    "service": "Service",
+    "key": "Key",
+    "gateway": "Gateway",
+    "anonymous": "Anonymous",
+}
+_OWN: Final = (
+    "key",
+    "service",
+    "anonymous",
+)  # of this factory: without a role they call models, as they always could
+_DEFAULT_ROLES: Final = ("model-user",)
+_encode = msgspec.json.Encoder().encode
+
+
+def uid_of(principal: Principal) -> Uid:
+    """What a principal is called in policies: User::"ann@example.com"."""
+    return _TYPES[principal.kind], principal.id
+
+
+def resource_uid(resource: Resource) -> Uid:
+    """What a resource is called in policies: Rollout::"credit-3", Factory::"factory"."""
+    return type_of(resource.kind), resource.name or resource.kind.lower()
+
+
+def roles_of(principal: Principal) -> tuple[str, ...]:
+    """The roles that policies see."""
+    if not principal.roles and not principal.issuer and principal.kind in _OWN:
+        return _DEFAULT_ROLES
+    return principal.roles
+
+
+def ancestors_of(principal: Principal) -> frozenset[Uid]:
+    """Everything that a principal is `in`, itself included."""
+    found = {uid_of(principal), *(("Role", role) for role in roles_of(principal))}
+    if principal.team:
+        found.add(("Team", principal.team))
+    return frozenset(found)
+
+
+def principal_text(principal: Principal) -> str:
+    """The principal's entity as JSON."""
+    roles = roles_of(principal)
+    parents = [{"type": "Role", "id": role} for role in roles]
+    if principal.team:
+        parents.append({"type": "Team", "id": principal.team})
+    type_, id_ = uid_of(principal)
+    return _encode(
+        {
+            "uid": {"type": type_, "id": id_},
+            "attrs": {
+                "name": principal.name,
+                "id": id_,
+                "team": principal.team,
+                "owner": principal.owner,
+                "issuer": principal.issuer,
+                "label": RANKS[principal.label],
+                "cohorts": principal.cohorts,
+                "roles": roles,
+            },
+            "parents": parents,
+        }
+    ).decode()
+
+
+def resource_text(resource: Resource) -> str:
+    """The resource's entity as JSON."""
+    type_, id_ = resource_uid(resource)
+    told = resource.attributes
+    known = attributes_of(type_)
+    attributes = {}
+    for name, default in known.items():
+        value = told.get(name, default)
+        attributes[name] = value if type(value) is type(default) else default
+    attributes["name"] = resource.name
+    tags = {name: value for name, value in told.items() if name not in known and isinstance(value, str)}
+    return _encode(
+        {"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": (), "tags": tags}
+    ).decode()
+
+
+def action_text(action: str) -> str:
+    """The action's entity as JSON, with the groups that it is in."""
+    parents = [{"type": "Action", "id": group} for group in groups_of(action)]
+    return _encode({"uid": {"type": "Action", "id": action}, "attrs": {}, "parents": parents}).decode()
+
+
+def context_text(context: Mapping[str, Any], fields: Iterable[str]) -> str:
+    """The fields that policies read, as JSON; all of them where one reads the context as a whole."""
+    wanted = context if WHOLE in fields else fields
+    told = {}
+    for name in wanted:
+        value = context.get(name)
+        if name == "address":
+            address = _address(value)
+            if address:
+                told[name] = {"__extn": {"fn": "ip", "arg": address}}
+        elif value is not None:
+            told[name] = value
+    return _encode(told).decode()
+
+
+def _address(value: Any) -> str:
+    """The address alone, of "10.0.0.1:5000" too; empty where it is none, as on Unix sockets."""
+    text = str(value or "")
+    for candidate in (text, text.rpartition(":")[0].strip("[]")):
+        try:
+            return str(ipaddress.ip_address(candidate.partition("%")[0]))
+        except ValueError:
+            continue
+    return ""

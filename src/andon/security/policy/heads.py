@@ -1,0 +1,120 @@
+"""What a policy says about whom it concerns before any condition is looked at: its head, and the context it reads.
+
+Pure. A policy whose head does not match a request can neither permit nor forbid nor fail, so leaving it out changes
+nothing about a decision: that is what makes slices of a policy set sound (Cedar's "policy slicing", Cutler et al.,
+OOPSLA 2024, §4.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+Uid = tuple[str, str]  # type, id
+WHOLE: Final = "*"  # the context is used as a whole: every field matters
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What a head asks of a principal or a resource. Both empty = anything."""
+
+    type: str = ""  # `is T`
+    within: Uid | None = None  # `== U` or `in U`
+    exact: bool = False  # `== U`: being below it is not enough
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy's head."""
+
+    id: str
+    effect: Literal["permit", "forbid"]
+    principal: Scope
+    actions: frozenset[str] | None  # actions and groups that it names; None = every one
+    resource: Scope
+    fields: frozenset[str]  # of the context
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as heads see it. Ancestors include the thing itself."""
+
+    actions: frozenset[str]
+    principal: Uid
+    principal_ancestors: frozenset[Uid]
+    resource: Uid
+
+
+def head_of(id_: str, policy: dict[str, Any]) -> Head:
+    """The head of a policy in Cedar's JSON form (docs.cedarpolicy.com/policies/json-format.html)."""
+    fields: set[str] = set()
+    for condition in policy.get("conditions", ()):
+        _collect(condition["body"], fields)
+    return Head(
+        id=id_,
+        effect=policy["effect"],
+        principal=_scope(policy["principal"]),
+        actions=_actions(policy["action"]),
+        resource=_scope(policy["resource"]),
+        fields=frozenset(fields),
+    )
+
+
+def matches(head: Head, asked: Asked) -> bool:
+    """Whether the policy concerns the request at all."""
+    return (
+        (head.actions is None or not head.actions.isdisjoint(asked.actions))
+        and _within(head.principal, asked.principal, asked.principal_ancestors)
+        and _within(head.resource, asked.resource, frozenset((asked.resource,)))
+    )
+
+
+def _within(scope: Scope, uid: Uid, ancestors: frozenset[Uid]) -> bool:
+    if scope.type and scope.type != uid[0]:
+        return False
+    if scope.within is None:
+        return True
+    return scope.within == uid if scope.exact else scope.within in ancestors
+
+
+def _scope(told: dict[str, Any]) -> Scope:
+    kind = told["op"]
+    if kind == "All":
+        return Scope()
+    if kind == "is":
+        within = told.get("in")
+        return Scope(told["entity_type"], None if within is None else _uid(within["entity"]))
+    return Scope("", _uid(told["entity"]), kind == "==")
+
+
+def _actions(told: dict[str, Any]) -> frozenset[str] | None:
+    if told["op"] == "All":
+        return None
+    entities = told["entities"] if "entities" in told else [told["entity"]]
+    return frozenset(_uid(entity)[1] for entity in entities)
+
+
+def _uid(entity: dict[str, Any]) -> Uid:
+    told = entity.get("__entity", entity)
+    return told["type"], told["id"]
+
+
+def _collect(expression: Any, found: set[str]) -> None:
+    """Which fields of the context an expression reads. Depth is bounded by Cedar's own parser."""
+    if isinstance(expression, list):
+        for part in expression:
+            _collect(part, found)
+    elif isinstance(expression, dict):
+        for name, part in expression.items():
+            if name == "Value":
+                continue
+            if name == "Var":
+                if part == "context":
+                    found.add(WHOLE)
+            elif name in (".", "has") and part["left"] == {"Var": "context"}:
+                _note(part, found)
+            else:
+                _collect(part, found)
+
+
+def _note(access: dict[str, Any], found: set[str]) -> None:
+    name = access["attr"]
+    found.update(name if isinstance(name, list) else (name,))
