@@ -25,7 +25,7 @@ _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """An entry of the log, and the ciphertext that it commits to (empty where it is kept elsewhere or there is none)."""
+    """An entry of the log, and the ciphertext that it commits to (empty: none, or kept elsewhere)."""
 
     entry: bytes
     payload: bytes

@@ -6,7 +6,6 @@ wrapped by the factory's own key before they touch the disk. Destroyed keys leav
 
 from __future__ import annotations
 
-import base64
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from andon.kernel.errors import Permanent
 from andon.kernel.ports import Disk
 from andon.kernel.random import Random
-from andon.security.identity.secret_files import load, load_or_create
+from andon.security.secrets.envelope import Context, Wrapper, seal, unseal
 
 FOLDER: Final = "subjects"
 NONCE_BYTES: Final = 12
@@ -28,30 +27,26 @@ _SUFFIX: Final = ".json"
 _ENDING: Final = ".shredding"
 
 
-class Wrap(msgspec.Struct, frozen=True):
-    """How keys are wrapped at rest."""
+class Lock(msgspec.Struct, frozen=True):
+    """One subject's key, in use."""
 
     key: bytes
 
-    def wrap(self, random: Random, data: bytes, bound: bytes) -> bytes:
+    def close(self, random: Random, data: bytes, bound: bytes) -> bytes:
         """Ciphertext with its nonce in front."""
         nonce = random.secret_bytes(NONCE_BYTES)
         return nonce + AESGCM(self.key).encrypt(nonce, data, bound)
 
-    def unwrap(self, data: bytes, bound: bytes) -> bytes:
-        """What was wrapped. Raises `Permanent`."""
+    def open(self, data: bytes, bound: bytes) -> bytes:
+        """What was closed. Raises `Permanent`."""
         try:
             return AESGCM(self.key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
         except (InvalidTag, ValueError) as error:
             raise Permanent(
                 "audit_payload_damaged",
-                "A payload or a key of the audit log does not decrypt.",
-                hint="Is it the right home?",
+                "A payload of the audit log does not decrypt.",
+                hint="andon audit verify tells whether the log is sound.",
             ) from error
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    wrapped: str  # base64 of the wrapped (subject, key)
 
 
 class _Secret(msgspec.Struct, frozen=True):
@@ -62,19 +57,16 @@ class _Secret(msgspec.Struct, frozen=True):
 class Subjects:
     """The keys of one log. Not thread-safe; blocking."""
 
-    def __init__(self, folder: Path, disk: Disk, random: Random) -> None:
-        """Raises `Refused` where the wrapping key can be read by others, OSError."""
-        text = load_or_create(
-            folder / "subjects.key", base64.b64encode(random.secret_bytes(KEY_BYTES)).decode()
-        )
-        self._wrap = Wrap(base64.b64decode(text))
+    def __init__(self, disk: Disk, random: Random, wrapper: Wrapper) -> None:
+        """Raises `Refused` where a key cannot be unwrapped, OSError."""
+        self._wrapper = wrapper
         self._disk = disk
         self._random = random
         self._by_subject: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         for name in disk.list(FOLDER):
             if name.endswith(_SUFFIX):
                 id_ = name.removesuffix(_SUFFIX)
-                secret = _open(self._wrap, disk.read(f"{FOLDER}/{name}"), id_)
+                secret = _open(wrapper, disk.read(f"{FOLDER}/{name}"), id_)
                 self._by_subject[secret.subject] = (id_, secret.key)
 
     def seal(self, subject: str, data: bytes, bound: bytes) -> tuple[str, bytes]:
@@ -83,7 +75,7 @@ class Subjects:
         if known is None:
             known = self._make(subject)
         self._by_subject.move_to_end(subject)
-        return known[0], Wrap(known[1]).wrap(self._random, data, bound)
+        return known[0], Lock(known[1]).close(self._random, data, bound)
 
     def begin_shred(self, subject: str) -> list[str]:
         """Put the keys of a subject out of use; their ids. They are destroyed by `end_shred`, once that is logged."""
@@ -92,7 +84,7 @@ class Subjects:
         for name in self._disk.list(FOLDER):
             if name.endswith(_SUFFIX):
                 id_, raw = name.removesuffix(_SUFFIX), self._disk.read(f"{FOLDER}/{name}")
-                if _open(self._wrap, raw, id_).subject == subject:
+                if _open(self._wrapper, raw, id_).subject == subject:
                     self._disk.replace(f"{FOLDER}/{id_}{_ENDING}", b"")
                     self._disk.remove(f"{FOLDER}/{name}")
                     found.append(id_)
@@ -108,9 +100,10 @@ class Subjects:
 
     def _make(self, subject: str) -> tuple[str, bytes]:
         id_, key = self._random.secret_bytes(8).hex(), self._random.secret_bytes(KEY_BYTES)
-        wrapped = self._wrap.wrap(self._random, msgspec.msgpack.encode(_Secret(subject, key)), id_.encode())
-        kept = _Kept(base64.b64encode(wrapped).decode())
-        self._disk.replace(f"{FOLDER}/{id_}{_SUFFIX}", msgspec.json.encode(kept))
+        sealed = seal(
+            msgspec.msgpack.encode(_Secret(subject, key)), _context(id_), self._wrapper, self._random
+        )
+        self._disk.replace(f"{FOLDER}/{id_}{_SUFFIX}", sealed)
         self._by_subject[subject] = (id_, key)
         if len(self._by_subject) > KEPT_MAX:
             self._by_subject.popitem(last=False)
@@ -120,9 +113,8 @@ class Subjects:
 class Opener:
     """Decrypts payloads for an export, from the keys that are left."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `Refused` where the wrapping key is not there or not readable."""
-        self._wrap = Wrap(base64.b64decode(load(folder / "subjects.key")))
+    def __init__(self, folder: Path, wrapper: Wrapper) -> None:
+        self._wrapper = wrapper
         self._folder = folder / FOLDER
         self._keys: OrderedDict[str, bytes | None] = OrderedDict()
 
@@ -130,11 +122,11 @@ class Opener:
         """The payload; None where its key was destroyed. Raises `Permanent` for a payload that does not decrypt."""
         if id_ not in self._keys:
             path = self._folder / f"{id_}{_SUFFIX}"
-            self._keys[id_] = _open(self._wrap, path.read_bytes(), id_).key if path.is_file() else None
+            self._keys[id_] = _open(self._wrapper, path.read_bytes(), id_).key if path.is_file() else None
             if len(self._keys) > KEPT_MAX:
                 self._keys.popitem(last=False)
         key = self._keys[id_]
-        return None if key is None else Wrap(key).unwrap(payload, bound)
+        return None if key is None else Lock(key).open(payload, bound)
 
 
 def bound_to(source: str, position: int) -> bytes:
@@ -142,6 +134,9 @@ def bound_to(source: str, position: int) -> bytes:
     return f"{source}\n{position}".encode()
 
 
-def _open(wrap: Wrap, raw: bytes, id_: str) -> _Secret:
-    kept = msgspec.json.decode(raw, type=_Kept)
-    return msgspec.msgpack.decode(wrap.unwrap(base64.b64decode(kept.wrapped), id_.encode()), type=_Secret)
+def _open(wrapper: Wrapper, raw: bytes, id_: str) -> _Secret:
+    return msgspec.msgpack.decode(unseal(raw, _context(id_), wrapper), type=_Secret)
+
+
+def _context(id_: str) -> Context:
+    return Context(factory="", kind="AuditSubject", record=id_)
