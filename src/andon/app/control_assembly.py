@@ -28,9 +28,11 @@ from andon.lifecycle.rollouts.reports import RolloutReports
 from andon.lifecycle.rollouts.service import RolloutService
 from andon.security.identity.service import Keys
 from andon.serving.deployments.controller import DeploymentController, SweepController
+from andon.security.admission.controller import AdmissionController
 from andon.security.identity.discovery import Upstreams
 from andon.security.identity.issuer_controller import IssuerController
 from andon.serving.executors.port import Executor
+from andon.serving.models.digest import take
 from andon.security.identity.uses import KeyUses
 from andon.serving.providers.controller import ProviderController
 from andon.store.model import Store
@@ -53,6 +55,7 @@ class ControlGround:
 
 
     keeping: Keeping | None = None  # None = no secrets are kept here
+    models: Path | None = None  # where manifests of models are kept; None = models are served unseen
     issuers: Upstreams | None = None  # None = issuers are not asked, and keys stay as they are
 @dataclass(frozen=True, kw_only=True)
 class AssembledControl:
@@ -78,13 +81,15 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
     store = NoticingStore(ground.store)
     controllers: list[Controller[Any]] = [
         EndpointController(store, clock),
-        DeploymentController(store, ground.executor, clock, ground.root),
+        DeploymentController(store, ground.executor, clock, ground.root, admits=ground.models is not None),
         SweepController(store, ground.executor),
         ProviderController(store, ground.upstream, clock),
         Retention(ground.store, clock, Limits()),
     ]
     if ground.issuers is not None:
         controllers.append(IssuerController(store, ground.issuers, clock, ground.root))
+    if ground.models is not None:
+        controllers.append(AdmissionController(store, clock, take, ground.root, ground.models))
     driver = Driver(store, clock, random, controllers, Terms(owner=ground.owner))
     compiler = Compiler(ground.root.name, ground.gateways, allow_anonymous=ground.allow_anonymous)
     reports = RolloutReports(store, clock)

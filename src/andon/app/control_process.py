@@ -91,6 +91,7 @@ class ControlProcess:
                 upstream=client,
                 pepper=pepper,
                 root=home.root,
+                models=home.models,
                 owner=f"control-{os.getpid()}-{self._random.bits(32):08x}",
                 gateways=self._settings.gateways,
                 allow_anonymous=self._settings.allow_anonymous,

@@ -11,6 +11,7 @@ from andon.observability.alerts.kinds import ALERT_KIND, RECEIVER_KIND, SILENCE_
 from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
+from andon.security.admission.kinds import ADMISSION_KIND, SIGNER_KIND
 from andon.security.identity.model import API_KEY, TEAM
 from andon.security.identity.bindings import ROLE_BINDING_KIND
 from andon.security.identity.issuers import ISSUER_KIND
@@ -29,6 +30,8 @@ def catalogue() -> Catalogue:
         ROLE_BINDING_KIND,
         PROVIDER_KIND,
         MODEL_KIND,
+        SIGNER_KIND,
+        ADMISSION_KIND,
         MODEL_VERSION_KIND,
         DEPLOYMENT_KIND,
         ENDPOINT_KIND,

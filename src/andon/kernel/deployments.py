@@ -46,3 +46,4 @@ class DeploymentStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     signature: Signature | None = None
     digest: str = ""
     failed: str = ""  # why it will never be ready as it stands; empty otherwise
+    waiting: str = ""  # what it waits for before any replica may start; empty = nothing

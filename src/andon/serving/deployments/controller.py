@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from andon.control.controller import Result
+from andon.kernel.admission import Admitted
 from andon.kernel.clock import Clock
 from andon.kernel.decision import Plan, Step
 from andon.kernel.deployments import DEPLOYMENT, DeploymentSpec
@@ -34,11 +35,15 @@ class DeploymentController:
     name = "deployments"
     period_s = 1.0
 
-    def __init__(self, store: Store, executor: Executor, clock: Clock, root: Path) -> None:
+    def __init__(
+        self, store: Store, executor: Executor, clock: Clock, root: Path, *, admits: bool = False
+    ) -> None:
+        """`admits`: versions are served only once security has admitted them."""
         self._store = store
         self._executor = executor
         self._clock = clock
         self._root = root
+        self._admits = admits
 
     def subjects(self, unit: Unit) -> Sequence[str]:
         """Every deployment."""
@@ -62,13 +67,15 @@ class DeploymentController:
     def _facts(self, record: Record, version: Record | None, observed: tuple[Observed, ...]) -> Facts:
         spec = msgspec.convert(record.spec, DeploymentSpec)
         template: ReplicaSpec | None = None
-        problem = ""
+        problem = waiting = admitted = ""
         if version is None:
             problem = f"There is no ModelVersion {spec.model}-{spec.version}."
-        else:
+        elif self._admits:
+            admitted, problem, waiting = standing(version)
+        if version is not None and not problem and not waiting:
             try:
                 declared = msgspec.convert(version.spec, ModelVersionSpec)
-                template = template_of(record.name, declared, self._root)
+                template = template_of(record.name, declared, self._root, admitted)
             except ValueError as error:  # msgspec's own errors included
                 problem = f"ModelVersion {version.name} cannot be deployed: {error}."
         return Facts(
@@ -77,6 +84,7 @@ class DeploymentController:
             wanted=spec.replicas,
             template=template,
             problem=problem,
+            waiting=waiting,
             observed=observed,
             before=msgspec.convert(record.status, ServingStatus) if record.status else ServingStatus(),
         )
@@ -117,6 +125,16 @@ class DeploymentController:
                 status=msgspec.to_builtins(status),
             ),
         )
+
+
+def standing(version: Record) -> tuple[str, str, str]:
+    """Where a version stands with security: the admitted digest, or why it is refused, or what it waits for."""
+    admission = msgspec.convert(version.status, Admitted).admission
+    if admission is None or admission.generation != version.generation:
+        return "", "", f"ModelVersion {version.name} has not been looked at yet: it waits for admission."
+    if not admission.admitted:
+        return "", f"ModelVersion {version.name} is not admitted: {admission.reason}", ""
+    return admission.digest, "", ""
 
 
 def _event(facts: Facts, step: Step, replica: str) -> Event:

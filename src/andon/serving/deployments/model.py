@@ -38,6 +38,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     wanted: int
     template: ReplicaSpec | None  # without id and slot; None if the version cannot be deployed
     problem: str = ""  # why there is no template
+    waiting: str = ""  # why there is none yet
     observed: tuple[Observed, ...] = ()
     before: ServingStatus = ServingStatus()
 
@@ -55,5 +56,6 @@ DEPLOYMENT_KIND = Kind(
         ("WANTED", "spec.replicas"),
         ("READY", "status.ready"),
         ("FAILED", "status.failed"),
+        ("WAITING", "status.waiting"),
     ),
 )

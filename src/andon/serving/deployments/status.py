@@ -49,6 +49,7 @@ def conclude(facts: Facts, plan: Plan, now_ns: int) -> ServingStatus:
         signature=newest.signature if newest else facts.before.signature,
         digest=newest.digest if newest else facts.before.digest,
         failed=seen.failed,
+        waiting=facts.waiting,
         serial=max(facts.before.serial, *started, *(number_of(one.spec.id) for one in facts.observed), 0),
         crashes=seen.crashes,
         failed_fingerprint=facts.template.fingerprint if seen.failed and facts.template else "",

@@ -15,8 +15,10 @@ from andon.serving.models.model import ModelVersionSpec, signature_of
 from andon.serving.replica.model import ReplicaSpec
 
 
-def template_of(deployment: str, version: ModelVersionSpec, root: Path) -> ReplicaSpec:
+def template_of(deployment: str, version: ModelVersionSpec, root: Path, admitted: str = "") -> ReplicaSpec:
     """The replica of a version, without id and slot; relative sources are below `root`.
+
+    `admitted` is the digest of the bytes that were admitted, which a replica must find again.
 
     Raises ValueError if the memory limit is no size, which `plan` refuses before.
     """
@@ -28,7 +30,7 @@ def template_of(deployment: str, version: ModelVersionSpec, root: Path) -> Repli
         source=str(root / version.source),
         format=version.format,
         entry=version.entry,
-        digest=version.digest,
+        digest=admitted or version.digest,
         allow_pickle=version.allow_pickle,
         signature=signature_of(version.signature) if version.signature else None,
         rows_max=version.batching.max_size,

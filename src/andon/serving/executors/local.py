@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -287,6 +288,7 @@ class LocalExecutor:
         self._health.pop(id_, None)
         self._upstream.close_target(_probe_id(id_))
         Path(launch.listen.removeprefix("unix://")).unlink(missing_ok=True)
+        shutil.rmtree(self._run / f"{id_}.model", ignore_errors=True)  # its private copy, if it was killed
         # The launch file goes last: as long as it is there, the rest is found and removed by the next turn.
         for what in ("ready", "words", "pid", "ended", "stopping", "launch"):
             self._file(id_, what).unlink(missing_ok=True)

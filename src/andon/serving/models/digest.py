@@ -7,15 +7,74 @@ It follows no link out of the folder and never changes a file.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from pathlib import Path
+
+import msgspec
 
 from andon.kernel.errors import Permanent
 
 FILES_MAX = 10_000
 _PIECE_BYTES = 1 << 20
-_NOT_CONTENT = frozenset(
-    {"__pycache__", ".git", ".DS_Store"}
-)  # written by tools beside the model, not part of it
+# Written by tools beside the model, not part of it; a signature cannot be part of what it signs.
+_NOT_CONTENT = frozenset({"__pycache__", ".git", ".DS_Store", "model.sig"})
+
+
+class TakenFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file as it was copied."""
+
+    name: str  # POSIX path inside the model; of a model that is one file, the file's name
+    size: int
+    sha256: str  # hex
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """A private copy: nobody else writes to it, so that what was hashed is what is scanned, and what is loaded."""
+
+    path: Path  # what to open
+    digest: str  # as `digest_of` the copy
+    files: tuple[TakenFile, ...]
+
+
+def take(source: Path, into: Path) -> Taken:
+    """Copy a model into the new folder `into`, readable by its owner only, hashing what is written.
+
+    Whoever changes the source meanwhile gets a digest that is not the admitted one. Raises `Permanent` as `digest_of`
+    does, and where a file is no plain file; OSError where it cannot be read or written.
+    """
+    if not source.is_dir():
+        into.mkdir(mode=0o700, parents=True)
+        if not source.exists():
+            digest_of(source)
+        taken = _copy(source, into / source.name, source.name)
+        return Taken(path=into / source.name, digest=f"sha256:{taken.sha256}", files=(taken,))
+    files = _files(source)
+    into.mkdir(mode=0o700, parents=True)
+    copied = tuple(_copy(path, into / name, name) for name, path in files)
+    whole = hashlib.sha256()
+    for one in copied:
+        whole.update(f"{one.name}\0{one.size}\0{one.sha256}\n".encode())
+    return Taken(path=into, digest=f"sha256:{whole.hexdigest()}", files=copied)
+
+
+def _copy(source: Path, target: Path, name: str) -> TakenFile:
+    """Copy and hash in one pass over one descriptor. A pipe or device is refused instead of waited for."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    one, size = hashlib.sha256(), 0
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Permanent(
+                "model_unreadable", f"{source} is no plain file.", hint="A model is made of plain files."
+            )
+        with target.open("xb") as copy:
+            while piece := file.read(_PIECE_BYTES):
+                one.update(piece)
+                copy.write(piece)
+                size += len(piece)
+    target.chmod(0o400)
+    return TakenFile(name=name, size=size, sha256=one.hexdigest())
 
 
 def digest_of(source: Path) -> str:
@@ -42,13 +101,18 @@ def digest_of(source: Path) -> str:
 def verify(source: Path, expected: str) -> str:
     """The digest of the source; raises `Permanent` if one is expected and it differs."""
     actual = digest_of(source)
+    expect(source, actual, expected)
+    return actual
+
+
+def expect(source: Path, actual: str, expected: str) -> None:
+    """Raises `Permanent` if a digest is expected and the actual one is another."""
     if expected and actual != expected:
         raise Permanent(
             "digest_mismatch",
-            f"The model at {source} has digest {actual}, but {expected} is declared.",
+            f"The model at {source} has digest {actual}, but {expected} is declared or was admitted.",
             hint="Somebody changed the files: restore them, or declare a new version with the new digest.",
         )
-    return actual
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

@@ -5,6 +5,7 @@ Listed by app; run at `plan` time over the document alone, so nothing here opens
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from andon.control.kinds import Kind, Problem, World
@@ -45,12 +46,22 @@ def check_version(spec: Any, record: Record, world: World) -> list[Problem]:
             )
         )
     problems += _check_memory(spec.resources.memory)
+    if spec.allow is not None and not _is_day(spec.allow.until):
+        problems.append(Problem(path="spec.allow.until", message=f"{spec.allow.until} is no day."))
     if spec.entry and spec.format not in ("python", "auto"):
         problems.append(Problem(path="spec.entry", message=f"entry has no meaning for format {spec.format}."))
     if spec.signature is not None:
         problems += _check_signature(spec.signature)
         problems += _check_samples(spec, spec.signature)
     return problems
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_memory(memory: str) -> list[Problem]:
@@ -126,5 +137,10 @@ MODEL_VERSION_KIND = Kind(
     spec=ModelVersionSpec,
     summary="One immutable version of a model: its files, digest, signature, batching and limits.",
     check=check_version,
-    columns=(("MODEL", "spec.model"), ("VERSION", "spec.version"), ("FORMAT", "spec.format")),
+    columns=(
+        ("MODEL", "spec.model"),
+        ("VERSION", "spec.version"),
+        ("FORMAT", "spec.format"),
+        ("VERDICT", "status.admission.verdict"),
+    ),
 )

@@ -78,6 +78,23 @@ class ResourcesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cpu_threads: Annotated[int, Meta(description="Threads of one prediction.", ge=1, le=256)] = 1
 
 
+class AllowSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """An exception: findings of the scan that somebody answers for, and until when."""
+
+    findings: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Findings as the scan names them: `rule` or `rule:subject`.",
+            min_length=1,
+            max_length=200,
+        ),
+    ]
+    reason: Annotated[str, Meta(description="Why they are no danger, and who says so.", min_length=10)]
+    until: Annotated[
+        str, Meta(description="Last day on which it holds, e.g. 2030-12-31.", pattern=r"^\d{4}-\d{2}-\d{2}$")
+    ]
+
+
 class ModelVersionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """One immutable version of a model. Its resource is named `<model>-<version>`."""
 
@@ -102,6 +119,10 @@ class ModelVersionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         bool,
         Meta(description="Accept formats that run code from the file when loaded (pickle, cloudpickle)."),
     ] = False
+    allow: Annotated[
+        AllowSpec | None,
+        Meta(description="Findings of the scan that are accepted; what is refused outright cannot be."),
+    ] = None
     signature: Annotated[
         SignatureSpec | None, Meta(description="What it takes and gives; else read from the model.")
     ] = None

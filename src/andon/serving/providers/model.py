@@ -31,7 +31,10 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     protocol: Annotated[Literal["openai", "oip"], Meta(description="What it speaks.")] = "openai"
     credential: Annotated[
         str,
-        Meta(description="Where the gateway finds its key: env:NAME or file:PATH; empty = none."),
+        Meta(
+            description="Reference to its key: secret:NAME, env:NAME, file:PATH, aws-sm:NAME#KEY or vault:PATH#KEY; "
+            "empty = none."
+        ),
     ] = ""
     models: Annotated[
         dict[str, str],

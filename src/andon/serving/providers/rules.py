@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from andon.control.kinds import Kind, Problem, World
+from andon.kernel.references import WRITE_AS, parse_reference
 from andon.kernel.snapshot import TargetEntry
 from andon.serving.providers.model import PROVIDER, ProviderSpec, ProviderStatus
 from andon.store.model import Record
 
-_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)?")
 _PATH = re.compile(r"(/[!-~]*)?")
 
 
@@ -23,13 +23,13 @@ def check_provider(spec: Any, record: Record, world: World) -> list[Problem]:
     """The URL may be used, and no secret stands in the file."""
     assert isinstance(spec, ProviderSpec)
     problems = _check_url(spec)
-    if not _REFERENCE.fullmatch(spec.credential):
+    if spec.credential and parse_reference(spec.credential) is None:
         # The value is not repeated: it may be the secret itself.
         problems.append(
             Problem(
                 path="spec.credential",
                 message="A credential is a reference, never the secret itself.",
-                hint="Write env:NAME or file:PATH.",
+                hint=WRITE_AS,
             )
         )
     if not _PATH.fullmatch(spec.health.path):
@@ -61,7 +61,7 @@ def _check_url(spec: ProviderSpec) -> list[Problem]:
             Problem(
                 path="spec.url",
                 message="The URL carries a user or password.",
-                hint="Use spec.credential with env:NAME or file:PATH.",
+                hint="Use spec.credential: secret:NAME, env:NAME or file:PATH.",
             )
         )
     if parts.query or parts.fragment:

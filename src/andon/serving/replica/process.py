@@ -6,6 +6,7 @@ It listens before it loads, so that a health check tells "starting" from "gone".
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import uvloop
 
 from andon.kernel.clock import Clock, SystemClock
 from andon.kernel.errors import AndonError, Permanent
-from andon.serving.models.digest import verify
+from andon.serving.models.digest import expect, take
 from andon.serving.models.formats.port import LoadedModel, ModelSource
 from andon.serving.models.formats.select import open_model
 from andon.serving.replica.application import BODY_BYTES_MAX, ReplicaApplication, Served
@@ -43,15 +44,20 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float
 
 
-def load(spec: ReplicaSpec, clock: Clock) -> Loaded:
-    """Verify, open and warm the model; raises `Permanent` if it cannot be served as it stands. Blocks."""
+def load(spec: ReplicaSpec, clock: Clock, private: Path) -> Loaded:
+    """Copy to `private`, verify, open and warm the model; raises `Permanent` if it cannot be served. Blocks.
+
+    The copy is hashed as it is written and nothing else is opened: what is verified is what is loaded.
+    """
     started = clock.monotonic()
     path = Path(spec.source)
-    digest = verify(path, spec.digest)
     try:
+        shutil.rmtree(private, ignore_errors=True)
+        taken = take(path, private)
+        expect(path, taken.digest, spec.digest)
         model = open_model(
             ModelSource(
-                path=path,
+                path=taken.path,
                 format=spec.format,
                 entry=spec.entry,
                 allow_pickle=spec.allow_pickle,
@@ -66,7 +72,7 @@ def load(spec: ReplicaSpec, clock: Clock) -> Loaded:
             hint="Check the files and their permissions.",
         ) from error
     warmed = warm(model, spec.warmup, spec.rows_max, clock)
-    return Loaded(model=model, digest=digest, warm=warmed, load_s=clock.monotonic() - started)
+    return Loaded(model=model, digest=taken.digest, warm=warmed, load_s=clock.monotonic() - started)
 
 
 class Replica:
@@ -75,6 +81,8 @@ class Replica:
     def __init__(self, launch: Launch, clock: Clock) -> None:
         self._launch = launch
         self._spec = launch.spec
+        # Beside the files by which it is known; whoever forgets the replica removes what a killed one leaves.
+        self._private = Path(launch.ready_path).with_name(f"{launch.spec.id}.model")
         self._clock = clock
         self._log = ReplicaLog(launch.spec.id, clock)
         self._application = ReplicaApplication(launch.spec.model, launch.spec.version)
@@ -113,6 +121,7 @@ class Replica:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._thread.shutdown(wait=False, cancel_futures=True)
+            shutil.rmtree(self._private, ignore_errors=True)
         return self._last(words)
 
     async def _listen(self) -> str:
@@ -130,7 +139,7 @@ class Replica:
         spec = self._spec
         loop = asyncio.get_running_loop()
         try:
-            loaded = await loop.run_in_executor(self._thread, load, spec, self._clock)
+            loaded = await loop.run_in_executor(self._thread, load, spec, self._clock, self._private)
         except asyncio.CancelledError:
             raise
         except AndonError as error:

@@ -1,0 +1,50 @@
+"""What security says of a model version: whether its files may be loaded, which bytes these are, and who signed them.
+
+The rooms that scan (security) and that serve (serving) are blind to one another; they meet in the status of the
+`ModelVersion`, which holds this under `admission`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["clean", "suspicious", "refused"]
+FINDINGS_MAX = 50  # kept in a status; the report of the scan holds more
+
+
+class AdmissionFinding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One thing that a scan met."""
+
+    rule: str  # "pickle-global"
+    severity: str  # "suspicious", "refused"
+    path: str  # inside the model, members of archives after "!": "model.pt!archive/data.pkl"
+    message: str
+    subject: str = ""  # what an exception would name: "os.system"
+    allowed: bool = False  # an exception of the version covers it
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The decision on one generation of one version."""
+
+    admitted: bool = False
+    verdict: Verdict = "refused"
+    verified: bool = False  # a declared signer signed exactly these bytes
+    signer: str = ""  # its name in the factory
+    digest: str = ""  # of the bytes that were scanned: what a replica must load
+    format: str = ""
+    reason: str = ""  # why it is not admitted, or by which exception it is
+    findings: tuple[AdmissionFinding, ...] = ()
+    found: int = 0  # findings in all
+    scanned_at: int = 0  # ns since the epoch
+    generation: int = 0  # of the version this is about
+    rules: str = ""  # digest of what was decided by: signers, formats, lists, the scanner's own version
+    until: str = ""  # day after which an exception no longer covers it; empty = no exception is needed
+    bytes_seen: int = 0
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The part of a ModelVersion's status that is about admission."""
+
+    admission: Admission | None = None
