@@ -164,7 +164,7 @@ def _away(url: str, error: Exception) -> AndonError:
         return Refused(
             "certificate_untrusted",
             f"The certificate of {url} is not one that is trusted here: {error.verify_message}.",
-            hint="Give the factory's ca.pem with --ca FILE (or ANDON_CA_FILE), and an address it names.",
+            hint="Give the factory's ca.pem with --ca FILE (or ANDON_CA_FILE), and an address that it names.",
         )
     return Transient(
         "control_unreachable",

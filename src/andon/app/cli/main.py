@@ -5,6 +5,7 @@ Global options may stand anywhere on the line. No traceback reaches a person unl
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from andon.app.cli import (
     query,
     releases,
     resources,
+    secrets,
     status,
     top,
     traffic,
@@ -53,6 +55,7 @@ def build() -> typer.Typer:
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
+    app.add_typer(secrets.build(), name="secrets")
     app.add_typer(certs.build(), name="certs")
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
@@ -79,13 +82,12 @@ def options(
         str, typer.Option("--output", "-o", help="How to print: " + ", ".join(FORMATS) + ".")
     ] = "table",
     plain: Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.")] = False,
-    no_color: Annotated[str, typer.Option(envvar="NO_COLOR", hidden=True)] = "",
 ) -> None:
     """Andon, the operational backbone of an AI factory.
 
     Global options may stand anywhere on the line.
     """
-    colour = sys.stdout.isatty() and not plain and not no_color
+    colour = sys.stdout.isatty() and not plain and not os.environ.get("NO_COLOR")
     context.obj = Session(
         home_given=home, url_given=url, roots_given=ca, output=check_format(output), colour=colour
     )
