@@ -12,6 +12,7 @@ import msgspec
 
 from andon.app import views
 from andon.app.observer.table import observer_routes
+from andon.app.secret_routes import secret_routes
 from andon.app.services import RolloutVerb, Services
 from andon.control.documents import Document, Source, parse_sources
 from andon.control.explain import Explanation
@@ -19,11 +20,11 @@ from andon.control.factory import Query
 from andon.control.kinds import API_VERSION, Kind
 from andon.control.plan import ChangePlan
 from andon.control.schemas import schema_of
-from andon.kernel.access import OPEN
+from andon.kernel.access import OPEN, Resource
 from andon.kernel.errors import Refused
 from andon.kernel.units import duration_s
 from andon.store.model import Journaled, Record, Revision
-from andon.web.routes import Call, Raw, Route, ServerEvent, Stream
+from andon.web.routes import Call, Named, Raw, Route, ServerEvent, Stream
 
 FOLLOW_S = 0.25  # how soon a follower sees what happened
 HEARTBEAT_S = 15.0
@@ -59,6 +60,14 @@ class Api:
         """The documentation of a kind or field."""
         return self._factory.explain(call.query.path)
 
+    def resource_asked(self, params: views.ResourcePath) -> Resource:
+        """What a path names, by its kind's own name: an abbreviation must not get around a policy."""
+        try:
+            kind = self._factory.catalogue.find(params.kind)
+        except Refused:
+            return Resource()  # the handler says so, to those who may read the factory
+        return Resource(kind=kind.name, name=params.name)
+
     async def resources(self, call: Call) -> views.ResourcePage:
         """Every resource of a kind."""
         records = await self._factory.list(call.path.kind)
@@ -87,6 +96,7 @@ class Api:
     async def apply(self, call: Call) -> views.RevisionView:
         """Do what a plan says."""
         author = call.principal.name
+        await self._services.changes.check(call, call.body.plan)
         return _revision(await self._factory.apply(call.body.plan, author=author, message=call.body.message))
 
     async def revisions(self, call: Call) -> views.RevisionPage:
@@ -279,6 +289,7 @@ def build_routes(services: Services) -> Sequence[Route]:
         *_rollout_routes(api, services),
         *_key_routes(api),
         *_traffic_routes(api),
+        *secret_routes(services.secrets),
         *observer_routes(),
     )
 
@@ -380,6 +391,7 @@ def _resource_routes(api: Api) -> Sequence[Route]:
             name="getResource",
             action="factory.read",
             params=views.ResourcePath,
+            resource=api.resource_asked,
             response=views.Resource,
             handler=api.resource,
             summary="One resource",
@@ -478,6 +490,7 @@ def _rollout_routes(api: Api, services: Services) -> Sequence[Route]:
             name="explainRollout",
             action="release.read",
             params=views.NamePath,
+            resource=Named("Rollout"),
             response=views.RolloutExplanation,
             handler=api.explain_rollout,
             summary="Why a rollout stands where it stands",
@@ -512,6 +525,7 @@ def _key_routes(api: Api) -> Sequence[Route]:
             name="rotateKey",
             action="key.write",
             params=views.KeyPath,
+            resource=Named("ApiKey", "id"),
             request=views.RotateRequest,
             response=views.NewKey,
             handler=api.rotate_key,
@@ -523,6 +537,7 @@ def _key_routes(api: Api) -> Sequence[Route]:
             name="revokeKey",
             action="key.write",
             params=views.KeyPath,
+            resource=Named("ApiKey", "id"),
             request=views.Reason,
             response=views.KeyView,
             handler=api.revoke_key,
@@ -542,6 +557,7 @@ def _verb_route(services: Services, verb: RolloutVerb, summary: str) -> Route:
         name=f"{verb}Rollout",
         action=f"release.{verb}",
         params=views.NamePath,
+        resource=Named("Rollout"),
         request=views.Reason,
         response=views.RolloutView,
         handler=act,

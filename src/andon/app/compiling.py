@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from andon.kernel.deployments import DEPLOYMENT, DeploymentStatus
-from andon.kernel.snapshot import LimitEntry, Signature, Snapshot, TargetEntry
+from andon.kernel.snapshot import EndpointEntry, LimitEntry, Signature, Snapshot, TargetEntry
 from andon.lifecycle.endpoints.compilation import compile_endpoint
 from andon.lifecycle.endpoints.repository import ENDPOINT, load_facts
 from andon.lifecycle.rollouts.strategy import ReleaseSpec
@@ -16,6 +16,8 @@ from andon.security.identity.bindings import binding_entries
 from andon.security.identity.issuers import issuer_entries
 from andon.security.identity.service import key_entries
 from andon.security.limits.model import LIMIT, limit_entry
+from andon.security.policy.model import POLICY, entry_of
+from andon.security.secrets.compilation import lease_entries
 from andon.serving.models.model import MODEL_VERSION, ModelVersionSpec, signature_of
 from andon.serving.providers.model import PROVIDER, ProviderSpec
 from andon.serving.providers.rules import target_of
@@ -27,10 +29,11 @@ Reach = tuple[tuple[TargetEntry, ...], Signature | None]
 class Compiler:
     """Compiles snapshots for `gateways` gateways of one factory."""
 
-    def __init__(self, factory: str, gateways: int, *, allow_anonymous: bool) -> None:
+    def __init__(self, factory: str, gateways: int, *, allow_anonymous: bool, audited: bool = False) -> None:
         self._factory = factory
         self._gateways = gateways
         self._allow_anonymous = allow_anonymous
+        self._audited = audited  # nothing may be served whose row could be lost
 
     def compile(self, unit: Unit, now_ns: int) -> Snapshot:
         """Everything that should be in force now; its version is given by the publisher."""
@@ -40,7 +43,7 @@ class Compiler:
             facts = load_facts(unit, record.name)
             if facts is not None:
                 entry = compile_endpoint(facts, lambda release: reach(unit, release), self._gateways)
-                endpoints.append(entry)
+                endpoints.append(kept(entry) if self._audited else entry)
         return Snapshot(
             version=0,
             factory=self._factory,
@@ -50,12 +53,18 @@ class Compiler:
             limits=_limits(unit),
             endpoints=tuple(endpoints),
             allow_anonymous=self._allow_anonymous,
-        )
-
             leases=lease_entries(unit, endpoints, now_ns),
             issuers=issuer_entries(unit),
             bindings=binding_entries(unit),
             policy=entry_of(unit.list(POLICY), ""),
+        )
+
+
+def kept(entry: EndpointEntry) -> EndpointEntry:
+    """The same endpoint, whose answers wait for their rows whatever was asked for."""
+    durability = "acknowledged" if entry.durability == "relaxed" else entry.durability
+    return msgspec.structs.replace(entry, durability=durability, on_full_disk="refuse")
+
 
 def _limits(unit: Unit) -> tuple[LimitEntry, ...]:
     return tuple(limit_entry(record) for record in unit.list(LIMIT.name))

@@ -14,7 +14,9 @@ from typing import Any
 from andon.app.compiling import Compiler
 from andon.app.kinds import catalogue
 from andon.app.noticing import NoticingStore
+from andon.app.keeping import Keeping, KeptSecrets, inspector
 from andon.app.publishing import Publisher
+from andon.control.controller import Controller
 from andon.control.driver import Driver
 from andon.control.factory import Factory
 from andon.control.retention import Limits, Retention
@@ -26,14 +28,14 @@ from andon.kernel.reports import Report
 from andon.lifecycle.endpoints.controller import EndpointController
 from andon.lifecycle.rollouts.reports import RolloutReports
 from andon.lifecycle.rollouts.service import RolloutService
-from andon.security.identity.service import Keys
-from andon.serving.deployments.controller import DeploymentController, SweepController
 from andon.security.admission.controller import AdmissionController
 from andon.security.identity.discovery import Upstreams
 from andon.security.identity.issuer_controller import IssuerController
+from andon.security.identity.service import Keys
+from andon.security.identity.uses import KeyUses
+from andon.serving.deployments.controller import DeploymentController, SweepController
 from andon.serving.executors.port import Executor
 from andon.serving.models.digest import take
-from andon.security.identity.uses import KeyUses
 from andon.serving.providers.controller import ProviderController
 from andon.store.model import Store
 
@@ -52,11 +54,12 @@ class ControlGround:
     owner: str  # who holds the leases; different in every process
     gateways: int = 1
     allow_anonymous: bool = False
-
-
+    audited: bool = False  # nothing may be served that cannot be audited
     keeping: Keeping | None = None  # None = no secrets are kept here
     models: Path | None = None  # where manifests of models are kept; None = models are served unseen
     issuers: Upstreams | None = None  # None = issuers are not asked, and keys stay as they are
+
+
 @dataclass(frozen=True, kw_only=True)
 class AssembledControl:
     """The parts of control, connected."""
@@ -67,12 +70,13 @@ class AssembledControl:
     factory: Factory
     rollouts: RolloutService
     keys: Keys
-
-    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
     uses: KeyUses
     secrets: KeptSecrets | None = None
+
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs until it is cancelled; each is to become a task."""
-        return self.driver.run(), self.publisher.run()
+        more = () if self.secrets is None else self.secrets.loops()
+        return self.driver.run(), self.publisher.run(), *more
 
 
 def assemble_control(ground: ControlGround) -> AssembledControl:
@@ -91,22 +95,31 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
     if ground.models is not None:
         controllers.append(AdmissionController(store, clock, take, ground.root, ground.models))
     driver = Driver(store, clock, random, controllers, Terms(owner=ground.owner))
-    compiler = Compiler(ground.root.name, ground.gateways, allow_anonymous=ground.allow_anonymous)
+    compiler = Compiler(
+        ground.root.name,
+        ground.gateways,
+        allow_anonymous=ground.allow_anonymous,
+        audited=ground.audited,
+    )
     reports = RolloutReports(store, clock)
+    uses = KeyUses(ground.store)  # not the one that notices: nothing is decided by who was last seen when
 
     async def receive(batch: Sequence[Report], gateway: str) -> None:
         await reports.receive(batch)
-    uses = KeyUses(ground.store)  # not the one that notices: nothing is decided by who was last seen when
+        await uses.receive(batch)
 
     publisher = Publisher(ground.store, clock, compiler.compile, receive)
     store.listeners += [publisher.signal, driver.signal]
-        await uses.receive(batch)
+    secrets = None
+    if ground.keeping is not None:
+        secrets = KeptSecrets(ground.keeping, store, clock, random, publisher.signal)
     return AssembledControl(
+        secrets=secrets,
         store=store,
         driver=driver,
         publisher=publisher,
-        factory=Factory(store, catalogue(), driver.signal),
+        factory=Factory(store, catalogue(), driver.signal, inspect=inspector(ground.keeping, clock)),
         rollouts=RolloutService(store, clock),
         keys=Keys(store, clock, random, ground.pepper, changed=publisher.signal),
-    )
         uses=uses,
+    )

@@ -24,14 +24,17 @@ from andon.app.addresses import address, check_certificates
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
-from andon.app.grants import ROLES
 from andon.app.home import Home
 from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
-from andon.app.keeping import Keeping, factory_identity, open_wrapper
+from andon.app.keeping import Keeping, factory_identity, home_identity, open_wrapper
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.forwarding import forward_to
 from andon.app.observer.senders import Senders
+from andon.app.plan_changes import PlanChanges
+from andon.app.policies import PolicyBook
+from andon.app.rotating import Rotation, RotationGround
+from andon.app.secret_verbs import SecretVerbs
 from andon.app.services import Services
 from andon.app.settings import Settings, load_settings
 from andon.app.transport import Transport
@@ -43,7 +46,9 @@ from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
 from andon.kernel.redaction import KnownSecrets
 from andon.ledger.disk import FileDisk
+from andon.security.audit.records import AccessRecords
 from andon.security.identity.secret_files import load_or_create_pepper
+from andon.security.secrets.body_keys import BodyKeys
 from andon.serving.executors.local import LocalExecutor
 from andon.serving.executors.port import stop_all
 from andon.store.model import Store
@@ -51,7 +56,7 @@ from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
 from andon.web.authentication import Authenticator
-from andon.web.authorisation import Authoriser, RoleAuthority
+from andon.web.authorisation import Authoriser
 from andon.wire.client import Client
 
 REPLICA_GRACE_S = 5.0
@@ -68,6 +73,9 @@ class ControlProcess:
         self._clock = SystemClock()
         self._random = SystemRandom()
         self._runner = ThreadRunner(2)
+        self._records = AccessRecords(
+            home.access, "control", self._clock, closed=settings.audit_mode == "closed"
+        )
         self._known = known
         self._wrapper = open_wrapper(home, settings, os.environ, self._random)
 
@@ -95,6 +103,7 @@ class ControlProcess:
                 owner=f"control-{os.getpid()}-{self._random.bits(32):08x}",
                 gateways=self._settings.gateways,
                 allow_anonymous=self._settings.allow_anonymous,
+                audited=self._settings.audit_mode == "closed",
                 issuers=issuers.find,
             )
         )
@@ -106,7 +115,13 @@ class ControlProcess:
             authenticator = Authenticator(
                 factory_credentials(self._home, self._random, pepper), pepper, senders.find
             )
-            server = self._server(self._services(built), authenticator, internal, transport)
+            book = PolicyBook(built.store, clock)
+            built.store.listeners.append(book.changed)
+            await book.refresh()
+            authoriser = Authoriser(book, clock, "control", self._records, book)
+            changes = PlanChanges(built.store, book, authoriser)
+            services = self._services(built, changes)
+            server = self._server(services, authenticator, authoriser, internal, transport)
             tasks += [asyncio.create_task(loop) for loop in transport.loops()]
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
@@ -123,6 +138,7 @@ class ControlProcess:
             await internal.close()
             await issuers.close()
             await built.store.close()
+            await self._records.close()
             self._runner.close()
 
     async def _keeping(self, store: Store) -> Keeping:
@@ -155,7 +171,26 @@ class ControlProcess:
         revision = await factory.apply(plan, author="andon up", message="first start")
         _logger.info("applied", revision=revision.number, files=[str(path) for path in files])
 
-    def _services(self, built: AssembledControl) -> Services:
+    def _secrets(self, built: AssembledControl) -> SecretVerbs:
+        assert built.secrets is not None  # this process always keeps them
+        identity = home_identity(self._home, self._random)
+        keys = BodyKeys(self._home.body_keys, self._wrapper, self._random, identity)
+        rotation = Rotation(
+            RotationGround(
+                home=self._home,
+                identity=identity,
+                pepper=load_or_create_pepper(self._home.pepper, self._random),
+                wrapper=self._wrapper,
+                secrets=built.secrets.verbs,
+                keys=keys,
+                store=built.store,
+                clock=self._clock,
+                runner=self._runner,
+            )
+        )
+        return SecretVerbs(built.secrets, rotation, lambda: built.publisher.encoded)
+
+    def _services(self, built: AssembledControl, changes: PlanChanges) -> Services:
         return Services(
             clock=self._clock,
             runner=self._runner,
@@ -164,18 +199,25 @@ class ControlProcess:
             keys=KeyVerbs(built.keys),
             ledger=LedgerVerbs(FileDisk(self._home.ledger), self._clock, ThreadRunner(1)),
             gateways=built.publisher,
+            secrets=self._secrets(built),
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
+            changes=changes,
         )
 
     def _server(
-        self, services: Services, authenticator: Authenticator, internal: Client, transport: Transport
+        self,
+        services: Services,
+        authenticator: Authenticator,
+        authoriser: Authoriser,
+        internal: Client,
+        transport: Transport,
     ) -> ApiServer:
         settings = self._settings
         application = build_application(
             build_routes(services),
             Surroundings(
                 authenticator=authenticator,
-                authoriser=Authoriser(RoleAuthority(ROLES), self._clock, "control"),
+                authoriser=authoriser,
                 clock=self._clock,
                 ids=Ids(self._clock, self._random),
                 version=__version__,

@@ -25,6 +25,7 @@ from andon.kernel.ports import Disk, Runner, Stage, Upstream
 from andon.kernel.random import Random
 from andon.ledger.log import Log
 from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.security.audit.stage import AuditStage, AuditTerms
 from andon.security.identity.discovery import Upstreams
 from andon.security.identity.learning import KeyLearner
 from andon.security.secrets.leases import Leases
@@ -52,6 +53,7 @@ class GatewayGround:
     credentials: Credentials
     internal: Upstream | None = None  # to control; None = as to anybody
     bodies: BodySink | None = None  # None = no bodies are recorded, whatever endpoints say
+    audit: AuditTerms | None = None  # None = nobody audits here, and nothing waits for it
     issuers: Upstreams | None = None  # None = signing keys come with snapshots only
     leases: Leases | None = None  # None = targets refer to nothing that control lends
 
@@ -64,15 +66,19 @@ class AssembledGateway:
     gateway: Gateway
     stages: Sequence[Stage]
     rollouts: RolloutStage
+    audit: AuditStage
+    files: Runner
     identify: IdentifyStage
     holder: Holder
     link: Link
     health: HealthLoop
     reports: ReportQueue
+    leases: Leases | None
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs beside the requests until it is cancelled; each is to become a task."""
-        more = () if self.leases is None else (self.leases.run(),)
+        more: tuple[Coroutine[Any, Any, None], ...] = () if self.leases is None else (self.leases.run(),)
+        more += (self.audit.run(self.files),) if self.audit.engaged else ()
         callers = tell_callers(self.identify, self.reports, self.gateway.settings.gateway, self.clock)
         return self.link.run(), self.health.run(), tell_progress(self.rollouts, self.clock), callers, *more
 
@@ -90,13 +96,13 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         clock=clock,
         random=random,
     )
-    parts = Parts(
     identify = next(stage for stage in stages if isinstance(stage, IdentifyStage))
     learner = (
         None
         if ground.issuers is None
         else KeyLearner(identify.issuers, identify.learn_keys, ground.issuers, clock)
     )
+    parts = Parts(
         upstream=ground.upstream,
         log=ground.log,
         reports=reports,
@@ -106,11 +112,17 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         random=random,
         meters=meters,
         bodies=ground.bodies,
-    )
         learner=learner,
+    )
+    audit = next(stage for stage in stages if isinstance(stage, AuditStage))
+    if ground.audit is not None:
+        audit.engage(ground.audit, ground.log)
     gateway = Gateway(stages, parts, bounds)
     ground.log.crowd = lambda: gateway.meters.in_flight
-    holder = Holder(gateway.adopters, ground.snapshots, "", ground.files, gateway.meters)
+    leases = ground.leases
+    # Leases first: what a snapshot says of a secret holds before a target is built with it.
+    adopters = gateway.adopters if leases is None else (leases, *gateway.adopters)
+    holder = Holder(adopters, ground.snapshots, "", ground.files, gateway.meters)
     link = Link(
         ground.control_url,
         ground.control_key,
@@ -121,6 +133,9 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         random=random,
         meters=gateway.meters,
     )
+    if leases is not None:
+        link.prepare = leases.prepare
+        leases.changed = lambda: rebuild_targets(gateway, holder)
     health = HealthLoop(
         ground.upstream, gateway.targets, reports, clock=clock, random=random, settings=bounds
     )
@@ -128,14 +143,23 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         clock=clock,
         gateway=gateway,
         stages=stages,
+        identify=identify,
         rollouts=next(stage for stage in stages if isinstance(stage, RolloutStage)),
+        audit=audit,
+        files=ground.files,
         holder=holder,
         link=link,
         health=health,
         reports=reports,
+        leases=leases,
     )
 
-        identify=identify,
+
+def rebuild_targets(gateway: Gateway, holder: Holder) -> None:
+    """Secrets changed: build the targets of the snapshot in force anew, with the credentials of now."""
+    if holder.current is not None:
+        gateway.targets.adopt(holder.current)()
+
 
 async def tell_progress(rollouts: RolloutStage, clock: Clock) -> None:
     """Report how rollouts stand each second, silence included, until cancelled."""

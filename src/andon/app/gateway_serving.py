@@ -25,41 +25,34 @@ from andon.app.gateway_assembly import GatewayGround, assemble_gateway
 from andon.app.home import Home
 from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
+from andon.app.keeping import open_wrapper
+from andon.app.leasing import Channel, LeaseGround, build_leases
 from andon.app.settings import Settings, load_settings, log_settings
 from andon.app.transport import Transport
 from andon.gateway.admin import Admin
 from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import SystemClock
-from andon.kernel.errors import AndonError, Refused
+from andon.kernel.errors import AndonError
 from andon.kernel.random import SystemRandom
+from andon.kernel.redaction import KnownSecrets
 from andon.kernel.snapshot import Snapshot
 from andon.ledger.body_store import BodyStore, body_settings
 from andon.ledger.disk import FileDisk
 from andon.ledger.folder import open_log
 from andon.ledger.log import Log
 from andon.ledger.thread import WorkThread
+from andon.security.audit.sealed import read_sealed
+from andon.security.audit.stage import AuditTerms
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.security.secrets.leases import Leases
+from andon.store.runner import ThreadRunner
 from andon.wire.client import Client
 from andon.wire.limits import ServerLimits
 from andon.wire.server import Server
 
 _logger = structlog.get_logger("andon.gateway")
 _COLLECT_EVERY = 20_000  # objects more than before; bounds what a cycle made by accident can hold
-
-
-def read_credential(reference: str) -> str:
-    """The secret behind `env:NAME` or `file:PATH`; raises Refused, never naming the value."""
-    form, _, place = reference.partition(":")
-    try:
-        value = os.environ[place] if form == "env" else Path(place).read_text()
-    except (KeyError, OSError) as error:
-        raise Refused(
-            "credential_missing",
-            f"The credential {reference} cannot be read: {type(error).__name__}.",
-            hint="Set the environment variable of the gateway, or make the file readable to it.",
-        ) from error
-    return value.strip()
 
 
 def reached(snapshot: Snapshot) -> frozenset[str]:
@@ -72,7 +65,7 @@ def reached(snapshot: Snapshot) -> frozenset[str]:
     ) | {CONTROL}
 
 
-async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None:
+async def serve(home: Home, settings: Settings, stopping: asyncio.Event, known: KnownSecrets) -> None:
     """Serve until `stopping`, then drain."""
     clock, random = SystemClock(), SystemRandom()
     pepper = load_or_create_pepper(home.pepper, random)
@@ -86,8 +79,22 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
         internal = Client(clock, ssl_context=transport.internal)
         issuers = IssuerClients(clock)
         thread = WorkThread("files")
+        sealing = ThreadRunner(1)  # wrapping keys may be far away: what waits for them holds up nobody else
         bodies = None
         try:
+            leases = build_leases(
+                LeaseGround(
+                    home=home,
+                    settings=settings,
+                    environment=os.environ,
+                    wrapper=await sealing.run(lambda: open_wrapper(home, settings, os.environ, random)),
+                    clock=clock,
+                    random=random,
+                    runner=sealing,
+                    known=known,
+                ),
+                Channel(url=control_address(settings), key=key, upstream=internal, clock=clock).ask,
+            )
             bodies = await _open_bodies(home, settings, stack, clock, thread)
             wiring = Wiring(
                 clock=clock,
@@ -100,6 +107,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
                 transport=transport,
                 issuers=issuers,
                 thread=thread,
+                leases=leases,
                 bodies=bodies,
             )
             await _serve(home, settings, stopping, wiring)
@@ -109,6 +117,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event) -> None
             await issuers.close()
             if bodies is not None:
                 await bodies.settled()
+            sealing.close()
             thread.close()
 
 
@@ -179,49 +188,58 @@ class Wiring:
     transport: Transport
     issuers: IssuerClients
     thread: WorkThread
+    leases: Leases
     bodies: BodyStore | None
+
+
+def _ground(home: Home, settings: Settings, wiring: Wiring) -> GatewayGround:
+    return GatewayGround(
+        bounds=GatewaySettings(gateway=settings.gateway_name, drain_timeout_s=settings.drain_s),
+        pepper=wiring.pepper,
+        control_url=control_address(settings),
+        control_key=wiring.key,
+        clock=wiring.clock,
+        random=wiring.random,
+        log=wiring.log,
+        upstream=wiring.client,
+        internal=wiring.internal,
+        files=wiring.thread,
+        cuts=FileDisk(home.cuts),
+        snapshots=FileDisk(home.snapshots),
+        credentials=wiring.leases.read,
+        leases=wiring.leases,
+        bodies=wiring.bodies,
+        issuers=wiring.issuers.find,
+        audit=AuditTerms(
+            closed=settings.audit_mode == "closed",
+            lag_s=settings.audit_lag_s,
+            read=lambda: read_sealed(home.audit),
+        ),
+    )
 
 
 async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring: Wiring) -> None:
     clock = wiring.clock
-    bounds = GatewaySettings(gateway=settings.gateway_name, drain_timeout_s=settings.drain_s)
-    built = assemble_gateway(
-        GatewayGround(
-            bounds=bounds,
-            pepper=wiring.pepper,
-            control_url=control_address(settings),
-            control_key=wiring.key,
-            clock=clock,
-            random=wiring.random,
-            log=wiring.log,
-            upstream=wiring.client,
-            internal=wiring.internal,
-            files=wiring.thread,
-            cuts=FileDisk(home.cuts),
-            snapshots=FileDisk(home.snapshots),
-            credentials=read_credential,
-            bodies=wiring.bodies,
-            issuers=wiring.issuers.find,
-        )
-    )
+    built = assemble_gateway(_ground(home, settings, wiring))
     gateway, holder = built.gateway, built.holder
     holder.on_adopted = lambda snapshot: wiring.client.keep_targets(reached(snapshot))
+    await wiring.leases.load()
     await holder.load()
     admin_application = Admin(
         gateway,
         holder,
         connected=lambda: built.link.connected,
         counters=lambda: _counters(wiring.log, wiring.bodies),
-        gauges=lambda: _gauges(wiring.log, wiring.bodies),
+        gauges=lambda: _gauges(wiring.log, wiring.bodies) | built.audit.gauges(),
     )
     admin = Server(admin_application, ServerLimits(), clock)
     data = Server(gateway, ServerLimits(), clock)
-    transport = wiring.transport
-    await admin.start(settings.host, settings.gateway_admin_port, ssl_context=transport.listener())
+    listener = wiring.transport.listener
+    await admin.start(settings.host, settings.gateway_admin_port, ssl_context=listener())
     await data.start(
         settings.host,
         settings.gateway_port,
-        ssl_context=transport.listener(settings.gateway_certificate, settings.gateway_private_key),
+        ssl_context=listener(settings.gateway_certificate, settings.gateway_private_key),
     )
     _logger.info(
         "serving",
@@ -235,7 +253,7 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
-    loops = [asyncio.ensure_future(loop) for loop in (*built.loops(), *transport.loops())]
+    loops = [asyncio.ensure_future(loop) for loop in (*built.loops(), *wiring.transport.loops())]
     try:
         await stopping.wait()
         await gateway.drain(data)
@@ -246,12 +264,12 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
         await admin.drain(0.5)
 
 
-async def _main(home: Home, settings: Settings) -> None:
+async def _main(home: Home, settings: Settings, known: KnownSecrets) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await serve(home, settings, stopping)
+    await serve(home, settings, stopping, known)
 
 
 def main() -> None:
@@ -263,9 +281,10 @@ def main() -> None:
         home.create()
         settings = load_settings(home.root, os.environ)
         check_certificates(settings)
-        set_up("gateway", settings.log_level)
+        known = KnownSecrets()
+        set_up("gateway", settings.log_level, known)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has drained already
-            uvloop.run(_main(home, settings))
+            uvloop.run(_main(home, settings, known))
     except (AndonError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -47,6 +47,9 @@ class Home:
         self.certificates = self.state / "certificates"
         self.models = self.state / "models"  # manifests, bills of materials and cards of admitted versions
         self.kek = self.state / "kek"  # wraps the keys of secrets and of recorded bodies
+        self.body_keys = self.state / "body-keys"  # one for each subject or day; destroying one is erasure
+        self.leases = self.state / "leases"  # secrets lent to gateways, sealed
+        self.identity = self.state / "identity"  # of this home: what sealed files are bound to
         self.admin_key = self.state / "admin.key"
         self.gateway_key = self.state / "gateway.key"
         self.pepper = self.state / "pepper"
@@ -68,6 +71,8 @@ class Home:
                 self.audit,
                 self.certificates,
                 self.models,
+                self.body_keys,
+                self.leases,
             )
             for folder in (self.state, self.run, self.logs, *kept):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

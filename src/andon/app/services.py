@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
+from andon.app.secret_routes import NoSecrets, SecretVerbs
 from andon.app.views import (
     Check,
     KeyRequest,
@@ -21,9 +22,11 @@ from andon.app.views import (
     TopPage,
 )
 from andon.control.factory import Factory
+from andon.control.plan import ChangePlan
 from andon.kernel.clock import Clock
 from andon.kernel.ports import Runner
 from andon.kernel.reports import Report
+from andon.web.routes import Call
 
 RolloutVerb = Literal["promote", "abort", "pause", "resume"]
 
@@ -73,6 +76,21 @@ class Gateways(Protocol):
         ...
 
 
+class Changes(Protocol):
+    """Whether a principal may make each change of a plan."""
+
+    async def check(self, call: Call, plan: ChangePlan) -> None:
+        """Return if all of them; raises Refused 403 for the first that is not."""
+        ...
+
+
+class NoPolicies:
+    """For factories without an authority over single resources: whoever may apply may change everything."""
+
+    async def check(self, call: Call, plan: ChangePlan) -> None:
+        """Return."""
+
+
 class Health(Protocol):
     """Whether control does its work."""
 
@@ -91,3 +109,5 @@ class Services:
     ledger: Ledger
     gateways: Gateways
     health: Health
+    changes: Changes = NoPolicies()
+    secrets: SecretVerbs = cast(SecretVerbs, NoSecrets())  # noqa: RUF009  # it has no state

@@ -15,11 +15,16 @@ import yaml
 
 from andon.kernel.errors import Refused
 from andon.ledger.settings import LogSettings
+from andon.wire.limits import ServerLimits
 
 PREFIX = "ANDON_"
 FILE = "andon.yaml"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class ListenerSettings(ServerLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the gateway's listener grants to its clients, as settings: a name that is none is refused."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,9 +69,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ledger_keep_segments: Annotated[int, msgspec.Meta(ge=2)] = 16  # the newest segments stay however old
     devices_file: str = ""  # accelerators as another program writes them, as JSON; empty = ask NVML
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
+    kek: str = ""  # wraps everything sealed: file:PATH, env:NAME, aws-kms:KEY, joined by commas; the first wraps; empty = .andon/kek
+    secret_lease_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = (
+        3600.0  # a gateway renews at a third of it
+    )
+    secret_stale_s: Annotated[float, msgspec.Meta(ge=0)] = 604_800.0  # how long it goes on without control
+    outside_secret_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0  # between two looks into others' stores
+    vault_url: str = ""  # of a Vault or OpenBao server; empty = none
+    vault_mount: str = "secret"  # of its KV store, version 2
+    vault_namespace: str = ""
+    vault_token: str = ""  # env:NAME or file:PATH of a token; or else the two of an AppRole
+    vault_role_id: str = ""  # env:NAME or file:PATH
+    vault_secret_id: str = ""  # env:NAME or file:PATH
+    bodies_sealed: bool = True  # recorded bodies are encrypted under a key for each subject or day
+    bodies_keep_days: Annotated[int, msgspec.Meta(ge=0)] = (
+        0  # days after which a day's key is destroyed; 0 = never
+    )
+    limits_url: str = ""  # redis://host:port/0 or rediss://…: counters of limits shared; empty = each alone
+    limits_credential: str = ""  # its password: env:NAME or file:PATH
+    limits_ca: str = ""  # file of certificates to trust for rediss://; empty = the system's
+    limits_name: str = "andon"  # factories that share one store of counters need different names
+    limits_patience_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = (
+        0.05  # that a request waits for a store that does not answer; then each limit does as it declares
+    )
+    limits_lease_s: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = (
+        2.0  # after which what a dead gateway held of limits comes back
+    )
+    trusted_proxies: str = ""  # networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.168.1.1
+    abuse_exempt: str = ""  # networks that are never made to wait for what they did
+    abuse_offences: Annotated[int, msgspec.Meta(ge=0)] = (
+        20  # refusals within abuse_forgiving_s after which an address or key waits; 0 = never
+    )
+    abuse_forgiving_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    abuse_penalty_max_s: Annotated[float, msgspec.Meta(ge=1)] = 300.0  # the longest wait; the first is 1 s
+    in_flight_max: Annotated[int, msgspec.Meta(ge=1)] = (
+        4096  # requests of one gateway; beyond, those of lower priority are refused first
+    )
+    listener: ListenerSettings = (
+        ListenerSettings()
+    )  # connections, heads, bodies and slow clients of the gateway
     drain_s: float = 20.0  # how long a gateway may take to finish what it has begun
     gateways: Annotated[int, msgspec.Meta(ge=1)] = 1  # alpha of every gate is divided by this
     gateway_name: str = "0"
+    audit_mode: Literal["open", "closed"] = (
+        "open"  # closed: nothing is done that cannot be audited; open: it is told
+    )
+    audit_lag_s: Annotated[float, msgspec.Meta(ge=3, le=86_400)] = (
+        30.0  # closed: how old what is under no checkpoint may be; also the grace of a gateway's start
+    )
+    audit_witness: str = ""  # folder of a witness that is run beside the factory; empty = none
     log_level: str = "info"
     allow_anonymous: bool = False  # serve without keys; refused on addresses other than loopback
 
@@ -94,7 +145,7 @@ def load_settings(home: Path, environment: Mapping[str, str]) -> Settings:
         values.update(read)
     for name in Settings.__struct_fields__:
         variable = PREFIX + name.upper()
-        if variable in environment:
+        if variable in environment and name != "listener":  # a mapping: in the file only
             values[name] = environment[variable]
     try:
         settings = msgspec.convert(values, Settings, strict=False)

@@ -55,10 +55,25 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     newest_first: bool = False
 
 
+# Problems that any resource may have whatever its kind, such as a secret in it; found inside the unit of work.
+Inspect = Callable[[Unit, Record], Sequence[Problem]]
+
+
+def _nothing(unit: Unit, record: Record) -> Sequence[Problem]:
+    return ()
+
+
 class Factory:
     """What people do to the desired state. `changed` is called after each verb that changed something."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        changed: Callable[[], None],
+        inspect: Inspect = _nothing,
+    ) -> None:
+        self._inspect = inspect
         self._store = store
         self._changed = changed
         self.catalogue = catalogue
@@ -223,12 +238,18 @@ class Factory:
                     faults.append(
                         _fault(action.subject, documents, Problem(path="metadata.name", message=text))
                     )
+        changing = {action.subject for action in plan.changes}
         for (kind_name, name), record in sorted(world.items()):
             kind = self.catalogue.get(kind_name)
             if record.owner or (kind is not None and kind.generated):
                 continue
             subject = f"{kind_name}/{name}"
-            faults += [_fault(subject, documents, problem) for problem in self._problems(record, world)]
+            problems = list(self._problems(record, world))
+            if (
+                subject in changing
+            ):  # what stands already is not held against somebody who mends something else
+                problems += self._inspect(unit, record)
+            faults += [_fault(subject, documents, problem) for problem in problems]
         if faults:
             raise InvalidDocuments(sorted(faults))
 

@@ -105,6 +105,8 @@ class Link:
         self._random = random
         self._meters = meters
         self.connected = False
+        # Called with each new snapshot before it is adopted, such as to ask for secrets; it must not raise.
+        self.prepare: Callable[[bytes], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Both loops, until cancelled."""
@@ -121,6 +123,8 @@ class Link:
             return False
         if answer.status != 200:
             raise ConnectionError(f"control answered {answer.status} when asked for a snapshot")
+        if self.prepare is not None:
+            await self.prepare(answer.body)
         await self._holder.adopt(answer.body)
         return True
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from andon.gateway.breakers import Breaker
 from andon.gateway.retries import RetryBudget
 from andon.gateway.settings import GatewaySettings
-from andon.kernel.errors import AndonError
+from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Operation
 from andon.kernel.random import Random
 from andon.kernel.snapshot import EndpointEntry, ReleaseEntry, Snapshot, TargetEntry
 
-Credentials = Callable[[str], str]  # resolves env:NAME and file:PATH; raises AndonError when it cannot
+Credentials = Callable[
+    [str], str
+]  # resolves a reference from memory or file; raises AndonError when it cannot
 
 _OPENAI_PATHS = (
     (Operation.CHAT, b"/chat/completions"),
@@ -144,10 +146,14 @@ class Targets:
         if entry.credential:
             try:
                 secret = self._credentials(entry.credential).strip()
+                if not secret.isascii() or not secret.isprintable():
+                    raise Refused("credential_unusable", "It holds what no header can carry.")
                 target.headers = ((b"authorization", b"Bearer " + secret.encode("ascii")),)
                 target.broken = ""
-            except (AndonError, UnicodeEncodeError) as error:
-                # One provider without its secret must not keep a snapshot from serving all the others.
+            except AndonError as error:
+                # One provider without its secret must not keep a snapshot from serving all the others. What was
+                # sent before is not sent again: it may have been revoked.
+                target.headers = ()
                 target.broken = f"credential {entry.credential} cannot be read: {error}"
         table.targets[key] = target
         return target

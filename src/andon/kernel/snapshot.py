@@ -71,6 +71,14 @@ class PolicyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     schema: str = ""
 
 
+class ExcuseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A finding that somebody has allowed, for a time."""
+
+    until_ns: int
+    entity: str = ""  # empty = of any name
+    text: str = ""  # what was found, in small letters; empty = whatever was found
+
+
 class GuardEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One guard of an endpoint, explicit in every field."""
 
@@ -82,6 +90,9 @@ class GuardEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     threshold: float | None = None
     on_failure: Literal["block", "pass"] = "block"  # when it cannot judge
     settings: dict[str, Any] = {}  # of the detector, validated at `plan` and again at adoption
+    label: Label = "public"  # class of what it finds; action `label` only
+    buffer: bool = False  # streams may be held until they are whole
+    excuses: tuple[ExcuseEntry, ...] = ()
 
 
 class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,6 +114,20 @@ class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     burst_requests: int | None = None  # granted at once after a quiet time; None = one minute's worth
     burst_tokens: int | None = None
     on_store_down: Literal["closed", "open", "localShare"] = "localShare"  # where counters are shared
+
+
+class AbuseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a caller's questions look like the copying of a model, explicit in every field."""
+
+    name: str
+    endpoints: tuple[str, ...] = ()  # empty = all
+    window_s: float
+    distinct_inputs: int
+    peers_ratio: float
+    boundary_margin: float
+    action: Literal["alert", "throttle", "block"]
+    throttle_rpm: int
+    hold_s: float
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -204,6 +229,7 @@ class BodiesEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     outputs: bool = False
     share: float = 1.0  # of requests, drawn from their ids
     bytes_max: int = 64 * 1024  # of each; beyond, only the beginning
+    restricted: bool = False  # also of exchanges of the highest data class
 
 
 class RecordingEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -255,3 +281,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: PolicyEntry | None = None
     leases: tuple[LeaseEntry, ...] = ()
     bindings: tuple[BindingEntry, ...] = ()
+    abuse: tuple[AbuseEntry, ...] = ()
