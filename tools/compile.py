@@ -31,7 +31,7 @@ HOT = """
     gateway/meters gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets
     gateway/validation gateway/validation_rules
     security/identity/stage security/limits/counters security/limits/headers security/limits/rules
-    security/limits/stage
+    security/limits/stage security/policy/stage
     lifecycle/rollouts/evidence lifecycle/rollouts/gates lifecycle/rollouts/latencies lifecycle/rollouts/stage
     ledger/log ledger/segment
     serving/replica/application serving/replica/batcher serving/replica/tensors

@@ -14,18 +14,24 @@ from andon.kernel.ports import Disk, Reports, Stage
 from andon.kernel.random import Random
 from andon.lifecycle.rollouts.cuts import Cuts
 from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.security.audit.stage import AuditStage
 from andon.security.identity.stage import IdentifyStage
 from andon.security.limits.stage import LimitStage
+from andon.security.policy.stage import AuthoriseStage, ReconsiderStage
 
 
 def build_chain(
     *, gateway: str, pepper: bytes, cuts: Disk, reports: Reports, clock: Clock, random: Random
 ) -> Sequence[Stage]:
     """The stages of one gateway. `cuts` is where stopped releases are remembered over a restart."""
+    authorise = AuthoriseStage(clock)
     return (
         IdentifyStage(pepper, clock),  # who asks: 401, 403
+        authorise,  # may they: 403
+        AuditStage(clock),  # whether it can be audited: 503, where the factory is closed to all else
         LimitStage(clock),  # how much they may: 429; reserved now, settled at the end
         ValidateStage(),  # whether it is well-formed: 400, by the model's own signature
+        ReconsiderStage(authorise),  # may they still, now that its data is known: 403
         RolloutStage(
             gateway, clock, random, reports, Cuts(cuts)
         ),  # which release serves; observes the outcome

@@ -280,14 +280,19 @@ class Dispatcher:
 
 def _fallbacks(course: Course, targets: Targets) -> Iterator[ReleaseTargets]:
     """Where an exchange may go when its release cannot serve: the stable release, then other endpoints, in order."""
-    table, assigned = targets.table, course.assigned
+    table, assigned, barred = targets.table, course.assigned, course.exchange.barred
     stable = table.stable.get(assigned.endpoint.name)
-    if stable is not None and stable is not assigned:
+    if stable is not None and stable is not assigned and not _kept_away(stable, barred):
         yield stable
     for name in assigned.endpoint.fallbacks:
         other = table.stable.get(name)
-        if other is not None:
+        if other is not None and not _kept_away(other, barred):
             yield other
+
+
+def _kept_away(release: ReleaseTargets, barred: frozenset[str] | None) -> bool:
+    """Whether a policy keeps the exchange away from a release."""
+    return barred is not None and f"{release.endpoint.name}/{release.id}" in barred
 
 
 def _onward(x: Exchange) -> Iterator[Header]:

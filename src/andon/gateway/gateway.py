@@ -39,6 +39,7 @@ from andon.kernel.snapshot import BodiesEntry, Snapshot
 from andon.wire.model import Header, Reply, Request
 
 _logger = structlog.get_logger("andon.gateway")
+_POLICY_HINT: Final = "Ask the owner of the factory for access."
 _GONE: Final = 499  # the status of a client that left (nginx's convention)
 
 Failed = tuple[AndonError, int, str]  # the refusal, how many stages had admitted, who refused
@@ -135,6 +136,8 @@ class Gateway:
         self._stages = tuple(stages)
         # Up to the stage that says who is asking; what stands before it needs no name.
         known = self._names.index("identify") + 1 if "identify" in self._names else 1
+        if known < len(stages) and getattr(stages[known], "at_the_door", False):
+            known += 1  # whether it may be asked at all comes before what is wrong with it
         self._first = tuple(stage.admit for stage in stages[:known])
         self._rest = tuple(stage.admit for stage in stages[known:])
         # By how many stages had admitted: what must be settled, last one first.
@@ -255,6 +258,10 @@ class Gateway:
                 "no_release", f"The model '{x.name}' has no release that can serve.", retry_after_s=2
             )
             self._refuse(x, reply, (missing, everyone, "dispatch"))
+            return
+        if x.barred is not None and f"{assigned.endpoint.name}/{assigned.id}" in x.barred:
+            kept = Refused("policy_denied", "This is not allowed.", hint=_POLICY_HINT, status=403)
+            self._refuse(x, reply, (kept, everyone, "policy"))
             return
         course = Course(x, reply, assigned)
         try:

@@ -77,6 +77,7 @@ class Ingress:
             _trace(x)
             self._measure(x)
         x.traceparent = self._begun(x.id) if x.trace is None else render(x.id, x.trace)
+        x.pinned = route.release is not None
         error = error or route.read(x)
         endpoint = route.endpoint or routes.names.get(x.name)
         if endpoint is not None:

@@ -71,6 +71,7 @@ class Exchange:
     __slots__ = (
         "arm",
         "attempt",
+        "barred",
         "bets",
         "body",
         "client_retry",
@@ -154,6 +155,7 @@ class Exchange:
         self.peer = ""  # the client's address; empty on Unix sockets
         self.principal: Principal | None = None
         self.policies: tuple[str, ...] = ()  # ids of the policies that let it through, or refused it
+        self.barred: frozenset[str] | None = None  # "endpoint/release" that policies keep it away from
         self.label: Label = "public"  # highest data class of anything that went into this exchange
         self.endpoint: EndpointEntry | None = None
         self.release: ReleaseEntry | None = None

@@ -57,6 +57,10 @@ class _Line:
         self.sticky_key = bool(rollout and rollout.sticky_key)
         self.salt = (rollout.salt or rollout.id) if rollout else ""
 
+    def mark_of(self, release: ReleaseEntry) -> str:
+        """The release as policies name it in `exchange.barred`."""
+        return f"{self.entry.name}/{release.id}"
+
     def of_arm(self, arm: str) -> ReleaseEntry | None:
         """The release that plays an arm; `preview` and `canary` name the same new release of a rollout."""
         if arm == "stable":
@@ -144,6 +148,9 @@ class RolloutStage:
 
     def _choose(self, exchange: Exchange, line: _Line, watch: Watch) -> AndonError | None:
         stable, canary = line.stable, line.canary
+        barred = exchange.barred
+        if barred is not None and canary is not None and line.mark_of(canary) in barred:
+            return self._keep_away(exchange, line)
         if line.pins:
             pinned = self._pinned(exchange, line, watch)
             if pinned is not None:
@@ -175,6 +182,15 @@ class RolloutStage:
             and self._uniform() * WHOLE < line.shadow_share
         ):
             exchange.shadow = canary
+        return None
+
+    def _keep_away(self, exchange: Exchange, line: _Line) -> AndonError | None:
+        """Serve the stable release whatever chance and pins say: a policy decided, so that it is no evidence."""
+        stable = line.stable
+        if stable is None or not stable.targets:
+            return _no_targets(exchange.name, stable)
+        exchange.release, exchange.arm = stable, "stable"
+        exchange.pinned, exchange.propensity = True, 1.0
         return None
 
     def _pinned(self, exchange: Exchange, line: _Line, watch: Watch) -> ReleaseEntry | None:

@@ -13,6 +13,7 @@ import msgspec
 
 PRINCIPALS: Final = ("User", "Service", "Key", "Gateway", "Anonymous")
 INFER: Final = "infer"  # the group of everything that a client asks of a model
+LIST: Final = "infer.list"  # what there is to ask
 SERVE: Final = "serve"  # whether a release may answer a principal
 _READING: Final = frozenset({"read", "query", "explain", "plan", "list", "verify"})
 _BOTH_PLANES: Final = {"address?": "ipaddr", "hour": "Long"}
@@ -68,6 +69,7 @@ DATA_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "infer.completion": ("Endpoint",),
         "infer.embedding": ("Endpoint",),
         "infer.infer": ("Endpoint",),
+        LIST: ("Factory",),
         SERVE: ("Release",),
     }
 )
@@ -115,7 +117,7 @@ def schema_of(vocabulary: Vocabulary) -> str:
         lines.append(_action(action.name, admin, action.resources, ADMIN_CONTEXT))
     data = ("User", "Service", "Key", "Anonymous")
     for name, resources in DATA_ACTIONS.items():
-        context = SERVE_CONTEXT if name == SERVE else INFER_CONTEXT
+        context = {LIST: {}, SERVE: SERVE_CONTEXT}.get(name, INFER_CONTEXT)
         lines.append(_action(name, data, resources, context))
     return "\n".join(lines) + "\n"
 
