@@ -15,6 +15,7 @@ BY_HAND = {
     "Python": """
         builtins.set builtins.frozenset builtins.list builtins.dict builtins.tuple builtins.slice builtins.complex
         builtins.object builtins.int builtins.float builtins.bool builtins.str builtins.bytes
+        builtins.bytearray
         collections.OrderedDict collections.defaultdict collections.Counter collections.deque
         copyreg._reconstructor _codecs.encode datetime.datetime datetime.date datetime.timedelta
     """,

@@ -337,6 +337,9 @@ class Machine:
             isinstance(arguments, tuple) and len(arguments) == 2 and arguments[1] == "latin1"
         ):
             self.say("pickle-codec", "It encodes by a codec other than latin1.", called.name)
+        if called.name == "builtins.bytearray" and isinstance(arguments, tuple):
+            if arguments and isinstance(arguments[0], int):
+                self.say("pickle-memory", "It asks for memory that it does not fill.", called.name)
         self._stack.append(Made(called.name, arguments))
 
     def build(self, _: Any) -> None:

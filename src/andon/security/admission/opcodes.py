@@ -159,7 +159,10 @@ def _counted(data: Buffer, at: int, form: str) -> tuple[Any, int]:
         return (int.from_bytes(data[start:end], "little", signed=True) if size <= 8 else Blob(size)), end
     if form[0] == "b" or size > TEXT_BYTES_MAX:
         return Blob(size), end
-    return data[start:end].decode("utf-8", "surrogatepass" if width != 4 else "replace"), end
+    try:
+        return data[start:end].decode("utf-8", "surrogatepass"), end
+    except UnicodeDecodeError:  # strings of Python 2 may be anything; none of these is a name on the list
+        return Blob(size), end
 
 
 def decoded_text(line: bytes, is_unicode: bool) -> Any:
