@@ -5,6 +5,7 @@ The one list from which factory files, `plan`, the API, the reference and the JS
 
 from __future__ import annotations
 
+from andon.app.policy_vocabulary import vocabulary
 from andon.control.catalogue import Catalogue
 from andon.lifecycle.kinds import ENDPOINT_KIND, ROLLOUT_KIND
 from andon.observability.alerts.kinds import ALERT_KIND, RECEIVER_KIND, SILENCE_KIND
@@ -12,10 +13,13 @@ from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
 from andon.security.admission.kinds import ADMISSION_KIND, SIGNER_KIND
-from andon.security.identity.model import API_KEY, TEAM
 from andon.security.identity.bindings import ROLE_BINDING_KIND
 from andon.security.identity.issuers import ISSUER_KIND
+from andon.security.identity.model import API_KEY, TEAM
 from andon.security.limits.model import LIMIT
+from andon.security.policy.approvals import APPROVAL_KIND
+from andon.security.policy.checking import policy_kind
+from andon.security.policy.model import POLICY
 from andon.serving.deployments.model import DEPLOYMENT_KIND
 from andon.serving.models.kinds import MODEL_KIND, MODEL_VERSION_KIND
 from andon.serving.providers.rules import PROVIDER_KIND
@@ -45,3 +49,6 @@ def catalogue() -> Catalogue:
         QUALITY_KIND,
         APPROVAL_KIND,
     )
+    # Policies speak about every kind, themselves included.
+    words = vocabulary([*(kind.name for kind in kinds), POLICY])
+    return Catalogue((*kinds, policy_kind(words)))
