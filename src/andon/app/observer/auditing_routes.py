@@ -136,7 +136,7 @@ def auditing_routes(verbs: Any) -> Sequence[Route]:
     )
 
 
-def _file(path: str, name: str, params: type[msgspec.Struct], verbs: Any, summary: str) -> Route:
+def _file(path: str, name: str, params: Any, verbs: Any, summary: str) -> Route:
     verb = {"getAuditCheckpoint": verbs.checkpoint, "getAuditKeys": verbs.keys}.get(name, verbs.tile)
     return Route(
         method="GET",
