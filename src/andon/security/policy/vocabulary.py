@@ -13,7 +13,7 @@ import msgspec
 
 PRINCIPALS: Final = ("User", "Service", "Key", "Gateway", "Anonymous")
 INFER: Final = "infer"  # the group of everything that a client asks of a model
-LIST: Final = "infer.list"  # what there is to ask
+LIST: Final = "models.list"  # what there is to ask
 SERVE: Final = "serve"  # whether a release may answer a principal
 _READING: Final = frozenset({"read", "query", "explain", "plan", "list", "verify"})
 _BOTH_PLANES: Final = {"address?": "ipaddr", "hour": "Long"}
