@@ -22,8 +22,13 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text()
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 STAGES = {  # what the page calls a step of the chain, and the class that is it
     "identify": "IdentifyStage",
+    "penalties": "AddressStage",
+    "authorise": "AuthoriseStage",
+    "audit": "AuditStage",
+    "conduct": "ConductStage",
     "limits": "LimitStage",
     "validate": "ValidateStage",
+    "reconsider": "ReconsiderStage",
     "choose release": "RolloutStage",
 }
 

@@ -12,6 +12,7 @@ from andon.kernel.snapshot import EndpointEntry, LimitEntry, Signature, Snapshot
 from andon.lifecycle.endpoints.compilation import compile_endpoint
 from andon.lifecycle.endpoints.repository import ENDPOINT, load_facts
 from andon.lifecycle.rollouts.strategy import ReleaseSpec
+from andon.security.abuse.model import ABUSE_POLICY, abuse_entry
 from andon.security.identity.bindings import binding_entries
 from andon.security.identity.issuers import issuer_entries
 from andon.security.identity.service import key_entries
@@ -56,6 +57,7 @@ class Compiler:
             leases=lease_entries(unit, endpoints, now_ns),
             issuers=issuer_entries(unit),
             bindings=binding_entries(unit),
+            abuse=tuple(abuse_entry(record) for record in unit.list(ABUSE_POLICY.name)),
             policy=entry_of(unit.list(POLICY), ""),
         )
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from andon.app.compiling import Compiler
-from andon.app.kinds import catalogue
-from andon.app.noticing import NoticingStore
 from andon.app.keeping import Keeping, KeptSecrets, inspector
+from andon.app.kinds import catalogue
+from andon.app.notices import remember_notices
+from andon.app.noticing import NoticingStore
 from andon.app.publishing import Publisher
 from andon.control.controller import Controller
 from andon.control.driver import Driver
@@ -107,6 +108,7 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
     async def receive(batch: Sequence[Report], gateway: str) -> None:
         await reports.receive(batch)
         await uses.receive(batch)
+        await remember_notices(store, batch, gateway, clock.now_ns())
 
     publisher = Publisher(ground.store, clock, compiler.compile, receive)
     store.listeners += [publisher.signal, driver.signal]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from andon.app.chain import build_chain
+from andon.app.telling import Telling
 from andon.gateway.bodies import BodySink
 from andon.gateway.gateway import Gateway, Parts
 from andon.gateway.health import HealthLoop
@@ -25,12 +26,15 @@ from andon.kernel.ports import Disk, Runner, Stage, Upstream
 from andon.kernel.random import Random
 from andon.ledger.log import Log
 from andon.lifecycle.rollouts.stage import RolloutStage
+from andon.security.abuse.settings import UNSET, AbuseSettings
+from andon.security.abuse.stage import AddressStage, ConductStage
 from andon.security.audit.stage import AuditStage, AuditTerms
 from andon.security.identity.discovery import Upstreams
 from andon.security.identity.learning import KeyLearner
-from andon.security.secrets.leases import Leases
 from andon.security.identity.stage import IdentifyStage
 from andon.security.identity.uses import tell_callers
+from andon.security.limits.shared import SharedCounters
+from andon.security.secrets.leases import Leases
 
 PROGRESS_S = 1.0
 
@@ -55,6 +59,8 @@ class GatewayGround:
     bodies: BodySink | None = None  # None = no bodies are recorded, whatever endpoints say
     audit: AuditTerms | None = None  # None = nobody audits here, and nothing waits for it
     issuers: Upstreams | None = None  # None = signing keys come with snapshots only
+    abuse: AbuseSettings = UNSET
+    shared: SharedCounters | None = None  # None = this gateway counts for itself
     leases: Leases | None = None  # None = targets refer to nothing that control lends
 
 
@@ -74,11 +80,17 @@ class AssembledGateway:
     health: HealthLoop
     reports: ReportQueue
     leases: Leases | None
+    addresses: AddressStage
+    conduct: ConductStage
+    shared: SharedCounters | None
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs beside the requests until it is cancelled; each is to become a task."""
         more: tuple[Coroutine[Any, Any, None], ...] = () if self.leases is None else (self.leases.run(),)
         more += (self.audit.run(self.files),) if self.audit.engaged else ()
+        if self.shared is not None:
+            more = (*more, self.shared.run())
+        more = (*more, self.conduct.run())
         callers = tell_callers(self.identify, self.reports, self.gateway.settings.gateway, self.clock)
         return self.link.run(), self.health.run(), tell_progress(self.rollouts, self.clock), callers, *more
 
@@ -95,6 +107,8 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         reports=reports,
         clock=clock,
         random=random,
+        abuse=ground.abuse,
+        shared=ground.shared,
     )
     identify = next(stage for stage in stages if isinstance(stage, IdentifyStage))
     learner = (
@@ -152,7 +166,20 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         health=health,
         reports=reports,
         leases=leases,
+        addresses=next(stage for stage in stages if isinstance(stage, AddressStage)),
+        conduct=watch(stages, ground, reports),
+        shared=ground.shared,
     )
+
+
+def watch(stages: Sequence[Stage], ground: GatewayGround, reports: ReportQueue) -> ConductStage:
+    """Let what protects the gateway tell control what people should know."""
+    conduct = next(stage for stage in stages if isinstance(stage, ConductStage))
+    tell = Telling(ground.bounds.gateway, reports.send, ground.clock)
+    conduct.told = tell.suspicion
+    if ground.shared is not None:
+        ground.shared.told = tell.counters
+    return conduct
 
 
 def rebuild_targets(gateway: Gateway, holder: Holder) -> None:

@@ -26,10 +26,12 @@ from andon.app.home import Home
 from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
 from andon.app.keeping import open_wrapper
-from andon.app.leasing import Channel, LeaseGround, build_leases
+from andon.app.leasing import Channel, LeaseGround, build_leases, seal_bodies
 from andon.app.settings import Settings, load_settings, log_settings
+from andon.app.sharing import abuse_settings, protection_counters, protection_gauges, shared_counters
 from andon.app.transport import Transport
 from andon.gateway.admin import Admin
+from andon.gateway.bodies import BodySink
 from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import SystemClock
@@ -82,19 +84,18 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event, known: 
         sealing = ThreadRunner(1)  # wrapping keys may be far away: what waits for them holds up nobody else
         bodies = None
         try:
-            leases = build_leases(
-                LeaseGround(
-                    home=home,
-                    settings=settings,
-                    environment=os.environ,
-                    wrapper=await sealing.run(lambda: open_wrapper(home, settings, os.environ, random)),
-                    clock=clock,
-                    random=random,
-                    runner=sealing,
-                    known=known,
-                ),
-                Channel(url=control_address(settings), key=key, upstream=internal, clock=clock).ask,
+            ground = LeaseGround(
+                home=home,
+                settings=settings,
+                environment=os.environ,
+                wrapper=await sealing.run(lambda: open_wrapper(home, settings, os.environ, random)),
+                clock=clock,
+                random=random,
+                runner=sealing,
+                known=known,
             )
+            channel = Channel(url=control_address(settings), key=key, upstream=internal, clock=clock)
+            leases = build_leases(ground, channel.ask)
             bodies = await _open_bodies(home, settings, stack, clock, thread)
             wiring = Wiring(
                 clock=clock,
@@ -109,6 +110,7 @@ async def serve(home: Home, settings: Settings, stopping: asyncio.Event, known: 
                 thread=thread,
                 leases=leases,
                 bodies=bodies,
+                sink=None if bodies is None else seal_bodies(ground, bodies, pepper),
             )
             await _serve(home, settings, stopping, wiring)
         finally:
@@ -190,6 +192,7 @@ class Wiring:
     thread: WorkThread
     leases: Leases
     bodies: BodyStore | None
+    sink: BodySink | None  # what bodies are handed to: their store, or what seals them before
 
 
 def _ground(home: Home, settings: Settings, wiring: Wiring) -> GatewayGround:
@@ -208,8 +211,12 @@ def _ground(home: Home, settings: Settings, wiring: Wiring) -> GatewayGround:
         snapshots=FileDisk(home.snapshots),
         credentials=wiring.leases.read,
         leases=wiring.leases,
-        bodies=wiring.bodies,
+        bodies=wiring.sink,
         issuers=wiring.issuers.find,
+        abuse=abuse_settings(settings),
+        shared=shared_counters(
+            settings, clock=wiring.clock, random=wiring.random, credential=wiring.leases.read
+        ),
         audit=AuditTerms(
             closed=settings.audit_mode == "closed",
             lag_s=settings.audit_lag_s,
@@ -229,11 +236,11 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
         gateway,
         holder,
         connected=lambda: built.link.connected,
-        counters=lambda: _counters(wiring.log, wiring.bodies),
-        gauges=lambda: _gauges(wiring.log, wiring.bodies) | built.audit.gauges(),
+        counters=lambda: _counters(wiring.log, wiring.bodies) | protection_counters(built, data),
+        gauges=lambda: _gauges(wiring.log, wiring.bodies) | built.audit.gauges() | protection_gauges(built),
     )
     admin = Server(admin_application, ServerLimits(), clock)
-    data = Server(gateway, ServerLimits(), clock)
+    data = Server(gateway, settings.listener, clock, built.addresses)
     listener = wiring.transport.listener
     await admin.start(settings.host, settings.gateway_admin_port, ssl_context=listener())
     await data.start(

@@ -12,10 +12,12 @@ from andon.observability.alerts.kinds import ALERT_KIND, RECEIVER_KIND, SILENCE_
 from andon.observability.objectives.kinds import OBJECTIVE_KIND
 from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
+from andon.security.abuse.model import ABUSE_POLICY
 from andon.security.admission.kinds import ADMISSION_KIND, SIGNER_KIND
 from andon.security.identity.bindings import ROLE_BINDING_KIND
 from andon.security.identity.issuers import ISSUER_KIND
 from andon.security.identity.model import API_KEY, TEAM
+from andon.security.identity.people import USER_KIND
 from andon.security.limits.model import LIMIT
 from andon.security.policy.approvals import APPROVAL_KIND
 from andon.security.policy.checking import policy_kind
@@ -30,6 +32,7 @@ def catalogue() -> Catalogue:
     kinds = (
         TEAM,
         API_KEY,
+        USER_KIND,
         ISSUER_KIND,
         ROLE_BINDING_KIND,
         PROVIDER_KIND,
@@ -41,6 +44,7 @@ def catalogue() -> Catalogue:
         ENDPOINT_KIND,
         ROLLOUT_KIND,
         LIMIT,
+        ABUSE_POLICY,
         OBJECTIVE_KIND,
         MONITOR_KIND,
         RECEIVER_KIND,

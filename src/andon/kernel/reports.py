@@ -82,4 +82,14 @@ class Callers(msgspec.Struct, frozen=True, kw_only=True, tag="callers"):
     refused: tuple[TokenRefusals, ...] = ()
 
 
-Report = Cut | Progress | TargetHealth | Callers
+class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
+    """Something that the journal should remember, so that people and alerts see it."""
+
+    gateway: str
+    at_ns: int
+    name: str  # of the event: "limits.lost"
+    subject: str  # of the event: "Gateway/0"
+    data: dict[str, str | float] = {}
+
+
+Report = Cut | Progress | TargetHealth | Callers | Notice

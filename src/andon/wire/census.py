@@ -10,7 +10,7 @@ from typing import Protocol
 
 from andon.kernel.clock import Clock
 from andon.wire.limits import ServerLimits
-from andon.wire.model import Application
+from andon.wire.model import Application, Gatekeeper
 
 
 class Connected(Protocol):
@@ -45,6 +45,7 @@ class Census:
         "connections",
         "draining",
         "empty",
+        "gatekeeper",
         "limits",
         "now",
         "refused",
@@ -61,6 +62,7 @@ class Census:
         self.tick_s = limits.tick_s()
         self.now = clock.monotonic()
         self.draining = False
+        self.gatekeeper: Gatekeeper | None = None
         self.empty: asyncio.Future[None] | None = None  # done when the last connection has left
         self.connections: set[Connected] = set()
         self.addresses: dict[str, int] = {}

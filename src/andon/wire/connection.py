@@ -122,6 +122,10 @@ class Connection:
         full = self.census.enter(self, self.address)
         if full:
             self._reject(Rejection(503, full, "The server has as many connections as it may have."))
+        elif self.census.gatekeeper is not None and self.census.gatekeeper.bars(self.peer):
+            self._reject(
+                Rejection(429, "penalised", "This address has sent too many requests that had to be refused.")
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left or the answer is complete: forget everything."""
@@ -436,6 +440,8 @@ class Connection:
     def _reject(self, rejection: Rejection) -> None:
         """Refuse in the name of the protocol, after the answers that are still due; nothing more is read."""
         self.census.count(rejection.code)
+        if self.census.gatekeeper is not None:
+            self.census.gatekeeper.note(self.peer, rejection.code)
         self._forget_body()
         self.reading = _DEAF
         self.held = None
@@ -522,6 +528,8 @@ class Connection:
 
     def _drop(self, code: str) -> None:
         self.census.count(code)
+        if self.census.gatekeeper is not None:
+            self.census.gatekeeper.note(self.peer, code)
         self.abort()
 
 

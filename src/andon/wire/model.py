@@ -57,6 +57,18 @@ class Reply(Protocol):
         ...
 
 
+class Gatekeeper(Protocol):
+    """Whoever remembers what clients did, on behalf of a server."""
+
+    def bars(self, peer: str) -> bool:
+        """Whether a connection of this peer is refused at once."""
+        ...
+
+    def note(self, peer: str, code: str) -> None:
+        """The protocol has refused, or given up on, something of this peer."""
+        ...
+
+
 class Application(Protocol):
     """A server's behaviour."""
 

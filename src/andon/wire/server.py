@@ -18,7 +18,7 @@ from andon.kernel.errors import Conflict
 from andon.wire.census import Census
 from andon.wire.connection import Connection
 from andon.wire.limits import ServerLimits
-from andon.wire.model import Application
+from andon.wire.model import Application, Gatekeeper
 
 _BACKLOG: Final = 1024
 _CANCEL_S: Final = 1.0  # for cancelled handlers to tidy up when a drain has run out of time
@@ -27,8 +27,15 @@ _CANCEL_S: Final = 1.0  # for cancelled handlers to tidy up when a drain has run
 class Server:
     """One application on any number of listeners. Make it and use it on one event loop."""
 
-    def __init__(self, application: Application, limits: ServerLimits, clock: Clock) -> None:
+    def __init__(
+        self,
+        application: Application,
+        limits: ServerLimits,
+        clock: Clock,
+        gatekeeper: Gatekeeper | None = None,
+    ) -> None:
         self._census = Census(application, limits, clock)
+        self._census.gatekeeper = gatekeeper
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._paths: list[str] = []

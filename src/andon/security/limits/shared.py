@@ -146,7 +146,7 @@ class SharedCounters:
         self._clock = clock
         self._now = clock.monotonic
         self._random = random
-        self._told = told
+        self.told = told  # when it is lost, and why; and when it is back
         # Whatever refers to an account keeps it: a counter, a grant, something to be told.
         self._accounts: WeakValueDictionary[str, Account] = WeakValueDictionary()
         self._holding: dict[Account, None] = {}  # those with anything held or lent
@@ -440,7 +440,7 @@ class SharedCounters:
             self.away = True
             self.counts["lost"] += 1
             _logger.warning("counters are away", reason=why)
-            self._told(True, why)
+            self.told(True, why)
 
     async def _write(self) -> None:
         for number, batch in list(self._unanswered.items()):
@@ -503,7 +503,7 @@ class SharedCounters:
             self._wake.set()
             if self.away:
                 self.away = False
-                self._told(False, "")
+                self.told(False, "")
 
     def _answered(self, batch: _Batch, answer: Any) -> None:
         fresh, _, verdicts, left, lent, scarce = answer
