@@ -14,6 +14,7 @@ from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError, Transient
 from andon.kernel.exchange import Exchange
+from andon.kernel.guarding import Guards
 from andon.kernel.ids import Ids
 from andon.kernel.ports import Body, Opening
 from andon.kernel.random import SeededRandom
@@ -277,6 +278,7 @@ class World:
         stages: Sequence[FakeStage] = (),
         settings: GatewaySettings | None = None,
         bodies: BodySink | None = None,
+        guards: Callable[[FakeClock], Guards] | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.log = FakeLog()
@@ -293,6 +295,7 @@ class World:
             ids=Ids(self.clock, random),
             random=random,
             bodies=bodies,
+            guards=None if guards is None else guards(self.clock),
         )
         self.gateway = Gateway(self.stages, parts, settings or GatewaySettings())
         self.adopt(snapshot(*(endpoints or (chat_endpoint(), oip_endpoint()))))

@@ -16,6 +16,30 @@ from andon.kernel.snapshot import BodiesEntry
 from andon.wire.model import Header, Reply
 
 
+class Hold(Protocol):
+    """Events that wait to be judged; `gateway/guarded_streams` makes it."""
+
+    def reset(self) -> None:
+        """Another attempt begins."""
+        ...
+
+    def take(self, data: bytes) -> None:
+        """Judge one event. Raises AndonError where the answer ends here."""
+        ...
+
+    def ready(self) -> list[bytes]:
+        """Data of the events that may go, in order; asked once for each."""
+        ...
+
+    async def finish(self) -> AndonError | None:
+        """The answer is whole: judge what waits; the refusal, if the rest may not go."""
+        ...
+
+    def ending(self) -> bytes:
+        """The event that says that the content was filtered."""
+        ...
+
+
 class Sink(Body, Protocol):
     """Where one attempt's streamed answer arrives."""
 
@@ -36,9 +60,14 @@ class Outflow(Protocol):
     sent_bytes: int  # of events, to the client
     kept: bytearray | None  # the beginning of them, where it is recorded
     kept_max: int
+    hold: Hold | None  # where events wait to be judged; None where nobody judges them
 
     def sink(self) -> Sink:
         """Where the next attempt's answer goes."""
+        ...
+
+    def forward_held(self) -> None:
+        """Pass on the events that have been judged since."""
         ...
 
     def count_usage(self) -> None:

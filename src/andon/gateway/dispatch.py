@@ -29,6 +29,7 @@ from andon.gateway.targets import ReleaseTargets, Target, Targets, pick
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.exchange import Dialect, Exchange
+from andon.kernel.labels import RANKS
 from andon.kernel.ports import Answer, Reports, Upstream
 from andon.kernel.random import Random
 from andon.kernel.reports import TargetHealth
@@ -149,6 +150,9 @@ class Dispatcher:
         x.told = x.queue_us = None
         stream = course.stream
         sink = None if stream is None else stream.sink()
+        body = _body(course, target)
+        if x.guarded is not None:
+            x.guarded.sent(x, body)
         x.upstream_started_at = self._now()
         target.breaker.begin()
         target.in_flight += 1
@@ -158,7 +162,7 @@ class Dispatcher:
                 b"POST",
                 target.paths[x.operation],
                 headers,
-                _body(course, target),
+                body,
                 connect_timeout_s=endpoint.connect_timeout_s,
                 first_byte_timeout_s=endpoint.first_byte_timeout_s,
                 idle_timeout_s=endpoint.idle_timeout_s,
@@ -284,9 +288,10 @@ def _fallbacks(course: Course, targets: Targets) -> Iterator[ReleaseTargets]:
     stable = table.stable.get(assigned.endpoint.name)
     if stable is not None and stable is not assigned and not _kept_away(stable, barred):
         yield stable
+    rank = RANKS[course.exchange.label]
     for name in assigned.endpoint.fallbacks:
         other = table.stable.get(name)
-        if other is not None and not _kept_away(other, barred):
+        if other is not None and not _kept_away(other, barred) and rank <= RANKS[other.endpoint.label_max]:
             yield other
 
 

@@ -18,6 +18,7 @@ from andon.gateway.bodies import Bodies, BodySink, is_drawn
 from andon.gateway.course import Course
 from andon.gateway.dialects import oip, openai
 from andon.gateway.dispatch import Dispatcher
+from andon.gateway.guarding import Guarding
 from andon.gateway.idempotency import Entry, Idempotency, Stored
 from andon.gateway.ingress import Ingress
 from andon.gateway.meters import OTHER, Meters
@@ -31,6 +32,7 @@ from andon.gateway.targets import Credentials, ReleaseTargets, Targets
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Permanent, Refused, Transient, Unlearnt
 from andon.kernel.exchange import Dialect, Exchange
+from andon.kernel.guarding import Guards
 from andon.kernel.ids import Ids
 from andon.kernel.pending import PENDING, Arranging
 from andon.kernel.ports import Answer, Learner, Reports, Stage, Upstream
@@ -77,7 +79,9 @@ class Parts:
         meters: Meters | None = None,
         bodies: BodySink | None = None,
         learner: Learner | None = None,
+        guards: Guards | None = None,
     ) -> None:
+        self.guards = guards  # None = an endpoint with guards cannot be adopted
         self.meters = Meters() if meters is None else meters
         self.learner = learner  # None = what a stage does not know stays unknown until the next snapshot
         self.bodies = bodies  # None = none are recorded, whatever endpoints say
@@ -108,6 +112,7 @@ class Gateway:
         self._ingress = Ingress(parts.clock, parts.ids, self.meters)
         self._recorder = Recorder(parts.log, parts.clock, settings, self.meters)
         self._bodies = None if parts.bodies is None else Bodies(parts.bodies, parts.clock, self.meters)
+        self._guarding = Guarding(parts.guards, self.meters)
         self._idempotency = Idempotency(parts.clock, settings)
         self._dispatcher = Dispatcher(
             parts.upstream,
@@ -144,7 +149,7 @@ class Gateway:
         self._settles = tuple(
             tuple(stage.settle for stage in reversed(stages[:count])) for count in range(len(stages) + 1)
         )
-        self.adopters: tuple[Adopter, ...] = (self._router, self.targets, *stages)
+        self.adopters: tuple[Adopter, ...] = (self._router, self.targets, self._guarding, *stages)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -252,6 +257,11 @@ class Gateway:
             self._refuse(x, reply, failed)
             return
         everyone = len(self._names)
+        if x.endpoint is not None and x.endpoint.guards:
+            refused = await self._guard(x)
+            if refused is not None:
+                self._refuse(x, reply, (refused, everyone, "guards"))
+                return
         assigned = self._assign(x, route)
         if assigned is None:
             missing = Transient(
@@ -279,6 +289,18 @@ class Gateway:
         else:
             await self._answer_recorded(course, entry, recording.bodies)
 
+    async def _guard(self, x: Exchange) -> AndonError | None:
+        """Let the endpoint's guards judge a request that every stage has admitted."""
+        try:
+            return await self._guarding.request(x)
+        except asyncio.CancelledError:
+            x.status, x.error_code = _GONE, "client_gone"
+            self._settle(x, len(self._names))
+            self._recorder.refusal(x, "guards")
+            raise
+        except Exception as bug:  # counted and logged in _bug; what was not judged does not go on
+            return self._bug(x, bug)
+
     async def _answer_recorded(self, course: Course, entry: Entry | None, kept: BodiesEntry) -> None:
         """As `_answer`, and then hand the bodies on, if this exchange is among those drawn."""
         bodies = self._bodies
@@ -305,9 +327,13 @@ class Gateway:
             if x.stream:
                 opening = partial(self._opening, course)
                 course.stream = Stream(x, course.reply, opening, self._clock, self.settings)
+                if x.guarded is not None:
+                    course.stream.hold = self._guarding.hold(x)
                 if course.keeping is not None and course.keeping.outputs:
                     course.stream.kept, course.stream.kept_max = bytearray(), course.keeping.bytes_max
             answer = await self._dispatcher.run(course)
+            if x.guarded is not None:
+                answer = await self._guarding.answer(course, answer)
             course.response_bytes = len(answer.body)
         except AndonError as raised:
             error = raised
@@ -419,6 +445,8 @@ class Gateway:
         return self._admit(x, self._rest[admitted + 1 - len(self._first) :], admitted + 1)
 
     def _settle(self, x: Exchange, admitted: int) -> None:
+        if x.guarded is not None:
+            self._guarding.settle(x)
         for settle in self._settles[admitted]:
             try:
                 settle(x)

@@ -55,6 +55,8 @@ class Meters:
         self.requests: dict[tuple[str, str, int], int] = {}  # endpoint, release, status class
         self.refused: dict[str, int] = {}  # by code
         self.events: dict[str, int] = {}  # retries, shadows, sheds, bugs and the like, by name
+        self.verdicts: dict[tuple[str, str, str, str], int] = {}  # guard, place, mode, action
+        self.guard_us: dict[str, int] = {}  # spent, by guard
         self.added = Histogram()
 
     def answered(self, endpoint: str, release: str, status: int) -> None:
@@ -68,6 +70,14 @@ class Meters:
         else:
             other = (OTHER, OTHER, status // 100)
             requests[other] = requests.get(other, 0) + 1
+
+    def judged(self, guard: str, place: str, mode: str, action: str, spent_us: int) -> None:
+        """A guard has said its word on one exchange; guards come from the snapshot."""
+        key = (guard, place, mode, action)
+        if key not in self.verdicts and len(self.verdicts) >= SERIES_MAX:
+            key, guard = (OTHER, place, mode, action), OTHER
+        self.verdicts[key] = self.verdicts.get(key, 0) + 1
+        self.guard_us[guard] = self.guard_us.get(guard, 0) + spent_us
 
     def refuse(self, code: str) -> None:
         """One request was refused; codes are a closed set of this product."""
@@ -98,6 +108,7 @@ class Meters:
         yield "# TYPE andon_gateway_events_total counter"
         for event, count in sorted(self.events.items()):
             yield f'andon_gateway_events_total{{event="{_escape(event)}"}} {count}'
+        yield from self._guards()
         yield from self._histogram()
         for name, value in gauges.items():
             yield f"# HELP {name} {MEANINGS.get(name, name)}"
@@ -107,6 +118,19 @@ class Meters:
             yield f"# HELP {name} {MEANINGS.get(name, name)}"
             yield f"# TYPE {name} counter"
             yield f"{name} {value:.15g}"
+
+    def _guards(self) -> Iterator[str]:
+        if not self.verdicts:
+            return
+        yield "# HELP andon_guard_verdicts_total Words of guards on exchanges, by place, mode and action."
+        yield "# TYPE andon_guard_verdicts_total counter"
+        for (guard, place, mode, action), count in sorted(self.verdicts.items()):
+            labels = f'guard="{_escape(guard)}",place="{place}",mode="{mode}",action="{action}"'
+            yield f"andon_guard_verdicts_total{{{labels}}} {count}"
+        yield "# HELP andon_guard_seconds_total Time that guards took."
+        yield "# TYPE andon_guard_seconds_total counter"
+        for guard, spent in sorted(self.guard_us.items()):
+            yield f'andon_guard_seconds_total{{guard="{_escape(guard)}"}} {spent / 1e6:.6f}'
 
     def _histogram(self) -> Iterator[str]:
         name = "andon_added_latency_seconds"

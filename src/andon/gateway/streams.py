@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from andon.gateway.course import Hold
 from andon.gateway.dialects import openai
 from andon.gateway.dialects.sse import DONE, EventSplitter, data_of
 from andon.gateway.settings import GatewaySettings
@@ -33,6 +34,7 @@ class Stream:
         "committed",
         "deltas",
         "finish_reason",
+        "hold",
         "kept",
         "kept_max",
         "model",
@@ -61,11 +63,14 @@ class Stream:
         self.response_id: str | None = None
         self.model: str | None = None
         self.finish_reason: str | None = None
+        self.hold: Hold | None = None  # where events wait to be judged, if they are
         self.kept: bytearray | None = None  # the beginning of what was sent, where it is recorded
         self.kept_max = 0
 
     def sink(self) -> StreamSink:
         """Where the next attempt's answer goes."""
+        if self.hold is not None:
+            self.hold.reset()
         return StreamSink(self, self._exchange.wants_usage, self._settings)
 
     def forward(self, events: bytes) -> None:
@@ -77,6 +82,12 @@ class Stream:
         if kept is not None and len(kept) < self.kept_max:
             kept += events[: self.kept_max - len(kept)]
         self._reply.write(events)
+
+    def forward_held(self) -> None:
+        """Pass on the events that have been judged since."""
+        ready = self.hold.ready() if self.hold is not None else ()
+        if ready:
+            self.forward(b"".join([b"data: %b\n\n" % data for data in ready]))
 
     async def writable(self) -> None:
         """Back-pressure from the client; raises ConnectionResetError when it has left."""
@@ -105,6 +116,8 @@ class Stream:
 
     def cut(self, error: AndonError) -> None:
         """Tell the client that this is not the whole answer, and close so that it cannot be taken for it."""
+        if self.hold is not None and error.code == "content_filter":
+            self._reply.write(b"data: %b\n\n" % self.hold.ending())
         self._reply.write(b"data: %b\n\n" % openai.error_body(error))
         self._reply.abort()
 
@@ -152,10 +165,20 @@ class StreamSink:
                 self.body = (self.body + data)[: self._settings.error_bytes_max]
             return
         events = []
+        hold = self._stream.hold
         for event in self._splitter.feed(data):
             kept = self._read(event)
-            if kept is not None:
+            if kept is None:
+                continue
+            if hold is None:
                 events.append(kept)
+            else:
+                told = data_of(kept)
+                if told is not None:  # what is no data tells a client nothing that could be judged
+                    hold.take(told.replace(b"\n", b" "))
+        if hold is not None:
+            self._stream.forward_held()
+            return
         if events:
             events.append(b"")
             self._stream.forward(b"\n\n".join(events))

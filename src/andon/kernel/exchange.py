@@ -84,6 +84,7 @@ class Exchange:
         "features",
         "first_byte_at",
         "guard_us",
+        "guarded",
         "header_length",
         "headers",
         "id",
@@ -167,6 +168,7 @@ class Exchange:
         self.shadow: ReleaseEntry | None = None  # release that gets a copy
         self.reservations: Any = None  # what the limits stage must give back
         self.verdicts: list[Any] | None = None  # of guards, in order; None where the endpoint has none
+        self.guarded: Any = None  # its guards at work; None where the endpoint has none
         self.guard_us: int | None = None  # spent in guards
         self.scanned_bytes: int | None = None  # of text that guards judged, of what was delivered
         self.delivered_bytes: int | None = None  # of text that went on to the model and back to the client

@@ -57,3 +57,5 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 SPANS_MAX = 16
+# Reach of a detector that judges a text as a whole: in a stream it needs all of it, so the guard must say `buffer`.
+WHOLE = 1 << 30
