@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from andon.app import views
+from andon.app.admission_routes import admission_routes
+from andon.app.identity_routes import identity_routes
 from andon.app.observer.table import observer_routes
 from andon.app.secret_routes import secret_routes
 from andon.app.services import RolloutVerb, Services
@@ -291,6 +293,9 @@ def build_routes(services: Services) -> Sequence[Route]:
         *_traffic_routes(api),
         *secret_routes(services.secrets),
         *observer_routes(),
+        *admission_routes(services.papers),
+        *identity_routes(services),
+        *policy_routes(services.policies),
     )
 
 

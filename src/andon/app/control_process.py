@@ -20,11 +20,13 @@ import structlog
 import uvloop
 
 from andon import __version__
+from andon.app.admission import ModelPapers
 from andon.app.addresses import address, check_certificates
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control
 from andon.app.home import Home
+from andon.app.identity import Identities, IdentityGround, assemble_identities, leave_code, read_reference
 from andon.app.issuing import IssuerClients
 from andon.app.journals import set_up
 from andon.app.keeping import Keeping, factory_identity, home_identity, open_wrapper
@@ -73,6 +75,7 @@ class ControlProcess:
         self._clock = SystemClock()
         self._random = SystemRandom()
         self._runner = ThreadRunner(2)
+        self._hashing = ThreadRunner(2)  # of passwords: its own threads, so that nobody else waits for them
         self._records = AccessRecords(
             home.access, "control", self._clock, closed=settings.audit_mode == "closed"
         )
@@ -111,17 +114,15 @@ class ControlProcess:
             await self._bootstrap(built.factory, files)
             await built.publisher.refresh()
             tasks = [asyncio.create_task(loop) for loop in built.loops()]
-            senders = Senders(built.store, clock)
-            authenticator = Authenticator(
-                factory_credentials(self._home, self._random, pepper), pepper, senders.find
-            )
+            identities = self._identities(raw, issuers, pepper)
+            await leave_code(identities.people, home.setup_code)
             book = PolicyBook(built.store, clock)
             built.store.listeners.append(book.changed)
             await book.refresh()
             authoriser = Authoriser(book, clock, "control", self._records, book)
             changes = PlanChanges(built.store, book, authoriser)
-            services = self._services(built, changes)
-            server = self._server(services, authenticator, authoriser, internal, transport)
+            services = self._services(built, changes, identities)
+            server = self._server(services, identities.authenticator, authoriser, internal, transport)
             tasks += [asyncio.create_task(loop) for loop in transport.loops()]
             tasks.append(asyncio.create_task(server.serve()))
             await self._until(stopping, tasks)
@@ -140,6 +141,7 @@ class ControlProcess:
             await built.store.close()
             await self._records.close()
             self._runner.close()
+            self._hashing.close()
 
     async def _keeping(self, store: Store) -> Keeping:
         """What secrets are kept with. Raises Refused where the wrapping keys cannot be had."""
@@ -150,6 +152,22 @@ class ControlProcess:
             settings=self._settings,
             environment=os.environ,
             factory=await factory_identity(store, self._random),
+        )
+
+    def _identities(self, store: Store, issuers: IssuerClients, pepper: bytes) -> Identities:
+        return assemble_identities(
+            IdentityGround(
+                store=store,
+                clock=self._clock,
+                random=self._random,
+                runner=self._hashing,
+                pepper=pepper,
+                upstreams=issuers.find,
+                credentials=factory_credentials(self._home, self._random, pepper),
+                lookup=Senders(store, self._clock).find,
+                secrets=read_reference,
+                code_file=self._home.setup_code,
+            )
         )
 
     async def _until(self, stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -190,7 +208,7 @@ class ControlProcess:
         )
         return SecretVerbs(built.secrets, rotation, lambda: built.publisher.encoded)
 
-    def _services(self, built: AssembledControl, changes: PlanChanges) -> Services:
+    def _services(self, built: AssembledControl, changes: PlanChanges, identities: Identities) -> Services:
         return Services(
             clock=self._clock,
             runner=self._runner,
@@ -200,8 +218,10 @@ class ControlProcess:
             ledger=LedgerVerbs(FileDisk(self._home.ledger), self._clock, ThreadRunner(1)),
             gateways=built.publisher,
             secrets=self._secrets(built),
+            papers=ModelPapers(built.store, self._clock, self._random, self._home.root, self._home.models),
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
             changes=changes,
+            identities=identities,
         )
 
     def _server(

@@ -51,6 +51,7 @@ class Home:
         self.leases = self.state / "leases"  # secrets lent to gateways, sealed
         self.identity = self.state / "identity"  # of this home: what sealed files are bound to
         self.admin_key = self.state / "admin.key"
+        self.setup_code = self.state / "setup.code"  # with which the first administrator sets a password
         self.gateway_key = self.state / "gateway.key"
         self.pepper = self.state / "pepper"
         self.run_info = self.run / "control.json"

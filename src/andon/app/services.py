@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
+from andon.app.admission_routes import NoPapers, Papers
+from andon.app.identity import Identities
+from andon.app.policy_routes import NoPolicyVerbs, PolicyVerbs
 from andon.app.secret_routes import NoSecrets, SecretVerbs
 from andon.app.views import (
     Check,
@@ -110,4 +113,7 @@ class Services:
     gateways: Gateways
     health: Health
     changes: Changes = NoPolicies()
-    secrets: SecretVerbs = cast(SecretVerbs, NoSecrets())  # noqa: RUF009  # it has no state
+    policies: PolicyVerbs = cast("PolicyVerbs", NoPolicyVerbs())  # noqa: RUF009  # it has no state
+    papers: Papers = NoPapers()  # noqa: RUF009  # it has no state
+    identities: Identities | None = None  # None = nobody signs in here; keys only
+    secrets: SecretVerbs = cast("SecretVerbs", NoSecrets())  # noqa: RUF009  # it has no state

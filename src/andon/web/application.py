@@ -24,7 +24,7 @@ from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.ids import Ids
 from andon.kernel.principals import NOBODY, Principal
 from andon.web import decoding, problems
-from andon.web.authentication import Authenticator
+from andon.web.authentication import ATTEMPT_COOKIE, SESSION_COOKIE, Authenticator, Visit, cookie_name
 from andon.web.authorisation import Authoriser
 from andon.web.openapi import document
 from andon.web.routes import Call, Raw, Route, ServerEvent, Stream, check_table
@@ -165,7 +165,8 @@ def _endpoint(
         # Authorised here as well as there: what nobody may do does not reach another process.
         principal = NOBODY
         if route.action != OPEN:
-            principal = await surroundings.authenticator.identify(request.headers.get("authorization"))
+            header = request.headers.get("authorization")
+            principal = await surroundings.authenticator.identify(header, visit_of(request))
             request.scope["andon.principal"] = principal.name
             if surroundings.mutual and principal.kind == "gateway":
                 _check_peer(request)
@@ -180,6 +181,9 @@ def _endpoint(
             id=request.scope["andon.request_id"],
             principal=principal,
             address=_address(request),
+            visit=visit_of(request),
+            # What needs nobody's permission may still ask who it is.
+            authorization=request.headers.get("authorization", "") if route.action == OPEN else "",
             path=decoding.decode_params(request, route),
             query=decoding.decode_query(request, route),
             # A route with a fallback takes no body, and what there was has been read for forwarding.
@@ -215,6 +219,21 @@ async def _authorise(request: Request, route: Route, principal: Principal, autho
     await authoriser.check(id_, principal, route.action, resource, address)
 
 
+def visit_of(request: Request) -> Visit:
+    """What the browser added by itself. A cookie with the prefix is taken by TLS only (RFC 6265bis §4.1.3)."""
+    secure = request.url.scheme == "https"
+    cookies, headers = request.cookies, request.headers
+    return Visit(
+        session=cookies.get(cookie_name(SESSION_COOKIE, secure), ""),
+        attempt=cookies.get(cookie_name(ATTEMPT_COOKIE, secure), ""),
+        method=request.method,
+        origin=headers.get("origin", ""),
+        site=headers.get("sec-fetch-site", ""),
+        host=headers.get("host", ""),
+        secure=secure,
+    )
+
+
 def _address(request: Request) -> str:
     return "" if request.client is None else request.client.host
 
@@ -237,6 +256,15 @@ _RETURNED = (
 )
 
 
+def _passed(request: Request) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that go on. A cookie belongs to this host: the session in it goes on as a program would send it."""
+    passed = tuple(header for header in request.headers.raw if header[0] in _PASSED)
+    session = visit_of(request).session
+    if session and not request.headers.get("authorization"):
+        passed += ((b"authorization", b"Bearer " + session.encode("latin-1", "replace")),)
+    return passed
+
+
 async def _forward(request: Request, route: Route, surroundings: Surroundings) -> Response:
     """Hand a request on as it came, except for what belongs to this connection."""
     if surroundings.forward is None:
@@ -246,7 +274,7 @@ async def _forward(request: Request, route: Route, surroundings: Surroundings) -
         Forwarded(
             method=request.method,
             path=target,
-            headers=tuple(header for header in request.headers.raw if header[0] in _PASSED),
+            headers=_passed(request),
             body=await decoding.read_body(
                 request, route.body_bytes_max or surroundings.limits.body_bytes_max
             ),

@@ -80,6 +80,10 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
         binary = {"type": "string", "format": "binary"}
         content |= {media_type: {"schema": binary} for media_type in route.media_types}
     responses: dict[str, Any] = {"200": {"description": route.summary, "content": content}}
+    if route.onward:
+        responses = {
+            "303": {"description": route.summary, "headers": {"location": {"schema": {"type": "string"}}}}
+        }
     if route.may_be_unchanged:
         responses["304"] = {"description": "Nothing newer than what the caller has."}
     if route.may_be_unready:

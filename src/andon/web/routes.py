@@ -15,6 +15,7 @@ import msgspec
 from andon.kernel.access import Resource
 from andon.kernel.errors import AndonError
 from andon.kernel.principals import Principal
+from andon.web.authentication import NO_VISIT, Visit
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -33,6 +34,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = Nothing()
     body: Any = None
     last_event_id: str = ""  # where a follower left off
+    visit: Visit = NO_VISIT  # what a browser added by itself
+    authorization: str = ""  # as sent, for routes that are open and yet ask who it is
     accept: str = ""  # what the caller would like to read, for the few routes that offer a choice
 
 
@@ -101,6 +104,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     media_types: tuple[str, ...] = ()  # of a body taken as it comes, and of an answer that is not JSON
     elsewhere: bool = False  # answered by another process, which authorises and decodes
     here_otherwise: bool = False  # where that process does not answer, this route's own handler does
+    onward: bool = False  # answers 303 and says where to go
     streaming: bool = False  # may also answer `text/event-stream`, with `follow=true`
     may_be_unchanged: bool = False  # may answer 304 without a body
     may_be_unready: bool = False  # may answer 503 with the same type as 200

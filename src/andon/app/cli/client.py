@@ -110,7 +110,9 @@ class Client:
         connection = connect(self.url, self._timeout_s, self._roots)
         given = {name: value for name, value in query.items() if value not in (None, "", False)}
         target = self._parts.path.rstrip("/") + path + ("?" + urlencode(given) if given else "")
-        headers = {"authorization": f"Bearer {self._key}", "accept": "application/json"}
+        headers = {"accept": "application/json"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
         raw = None
         if body is not None:
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -23,6 +23,7 @@ from andon.app.cli import (
     keys,
     ledger,
     machine,
+    login,
     objectives,
     quality,
     query,
@@ -51,7 +52,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(options)
-    for group in (machine, status, desired, resources, releases, top, traffic, query, facts, journal):
+    for group in (machine, status, desired, resources, releases, top, traffic, query, facts, journal, login):
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")

@@ -6,6 +6,7 @@ Made once from the global options; nothing is read from disk before a verb asks.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,50 @@ class Session:
 
     def client(self) -> Client:
         """A client of the control process; raises `Refused` if there is none or its key is unreadable."""
-        return Client(self.url_given or self._place("url"), self._admin_key(), roots=self.roots())
+        return Client(self._url(), self.token() or self._admin_key(), roots=self.roots())
+
+    def stranger(self) -> Client:
+        """A client for somebody who has not signed in."""
+        return Client(self._url(), "", roots=self.roots())
+
+    def token(self) -> str:
+        """The session of whoever has signed in to this factory; empty where nobody has."""
+        given = os.environ.get("ANDON_TOKEN", "").strip()
+        return given or str(self._tokens().get(self._url(), ""))
+
+    def keep_token(self, token: str) -> None:
+        """Remember a session, or forget it, in a file that only this user can read."""
+        tokens = self._tokens()
+        tokens.pop(self._url(), None)
+        if token:
+            tokens[self._url()] = token
+        place = self._token_file()
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = place.with_name(f"{place.name}.{os.getpid()}")
+            with open(draft, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                json.dump(tokens, file)
+            draft.replace(place)
+        except OSError as error:
+            raise Refused(
+                "file_unwritable",
+                f"{place} cannot be written: {error.strerror}.",
+                hint="Make its folder yours.",
+            ) from error
+
+    def _tokens(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._token_file().read_text())
+        except (OSError, ValueError):  # none was kept, or the file is damaged: then nobody is signed in
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _token_file(self) -> Path:
+        folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+        return Path(folder) / "andon" / "sessions.json"
+
+    def _url(self) -> str:
+        return self.url_given or self._place("url")
 
     def roots(self) -> Path:
         """The certificates to trust besides the system's: as said, else the factory's own authority."""

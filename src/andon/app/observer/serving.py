@@ -17,6 +17,7 @@ import structlog
 
 from andon import __version__
 from andon.app.home import Home
+from andon.app.issuing import IssuerClients
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
@@ -38,7 +39,10 @@ from andon.observability.feed import Feed
 from andon.observability.windows.service import Windows
 from andon.security.identity.secret_files import load_or_create_pepper
 from andon.store.runner import ThreadRunner
+from andon.security.audit.records import AccessRecords
+from andon.security.identity.directory import Directory
 from andon.store.sql import open_store
+from andon.security.identity.sessions import Sessions
 from andon.web.application import Limits, Surroundings, build_application
 from andon.web.authentication import Authenticator
 from andon.web.authorisation import Authoriser
@@ -103,7 +107,8 @@ async def observe(
             Terms(owner=ground.owner),
         )
         feed = _feed(ground, parts)
-        server = _server(ground, parts)
+        issuers = IssuerClients(ground.clock)
+        server = _server(ground, parts, issuers)
         loops = [
             feed.run(),
             *ground.transport.loops(),
@@ -145,16 +150,23 @@ def _feed(ground: ObserverGround, parts: Sequence[Part]) -> Feed:
     )
 
 
-def _server(ground: ObserverGround, parts: Sequence[Part]) -> ApiServer:
+def _server(ground: ObserverGround, parts: Sequence[Part], issuers: IssuerClients) -> ApiServer:
     home, settings = ground.home, ground.settings
     pepper = load_or_create_pepper(home.pepper, ground.random)
     credentials = factory_credentials(home, ground.random, pepper)
+            await issuers.close()
     book = PolicyBook(ground.store, ground.clock)
     application = build_application(
         [route for part in parts for route in part.routes],
         Surroundings(
-            authenticator=Authenticator(credentials, pepper, Senders(ground.store, ground.clock).find),
-            authoriser=Authoriser(book, ground.clock, "observer", facts=book),
+            authenticator=Authenticator(
+                credentials,
+                pepper,
+                Senders(ground.store, ground.clock).find,
+                tokens=Directory(ground.store, ground.clock, issuers.find).find,
+                sessions=Sessions(ground.store, ground.clock, ground.random, pepper).find,
+            ),
+            authoriser=Authoriser(book, ground.clock, "observer", ground.records, book),
             clock=ground.clock,
             ids=Ids(ground.clock, ground.random),
             version=__version__,
