@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from andon.app.home import Home
+from andon.app.keeping import home_identity
 from andon.kernel import trace
+from andon.kernel.random import SystemRandom
 from andon.ledger.bodies import Body, decode_bodies
 from andon.ledger.disk import FileDisk
 from andon.ledger.reader import Cursor
 from andon.ledger.row import Outcome
+from andon.security.secrets.bodies import BodyReader
+from andon.security.secrets.body_keys import BodyKeys
+from andon.security.secrets.keyring import FileKeys
 from tests.e2e.factories import Factory, model, resource, running_factory, running_provider, wait_for
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -87,7 +95,18 @@ class Recorded:
             found = [entry.row for entry in entries if entry.row.id == id_]
             return found if len(found) == count else []  # type: ignore[return-value]  # decoded as bodies above
 
-        return {body.part: body for body in wait_for("the bodies", look)}
+        random = SystemRandom()
+        home = Home(self.factory.root)
+        keys = BodyKeys(home.body_keys, FileKeys(home.kek, random), random, home_identity(home, random))
+        reader = BodyReader(keys, home_identity(home, random), random, time.time_ns)
+
+        def opened(body: Body) -> Body:
+            """As whoever may read it sees it; on disk it is sealed."""
+            assert body.key is not None
+            data = reader.open(body.id, body.attempt, body.part, body.data)
+            return msgspec.structs.replace(body, data=data)
+
+        return {body.part: opened(body) for body in wait_for("the bodies", look)}
 
     def exposition(self) -> list[str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.factory.admin_port}/metrics") as answer:

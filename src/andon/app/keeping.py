@@ -29,7 +29,7 @@ from andon.security.identity.secret_files import load_or_create
 from andon.security.secrets.compilation import version_of
 from andon.security.secrets.envelope import Wrapper
 from andon.security.secrets.inspection import Inspection
-from andon.security.secrets.keyring import FileKeys, Keyring, parse_keys
+from andon.security.secrets.keyring import DistantKeys, FileKeys, Keyring, parse_keys
 from andon.security.secrets.model import Lease, LeaseAnswer, SecretView, SecretWish
 from andon.security.secrets.places import read_local
 from andon.security.secrets.service import Secrets
@@ -56,12 +56,11 @@ def _source(named: str, settings: Settings, environment: Mapping[str, str], rand
     if form == "aws-kms" and place:
         try:
             module = importlib.import_module("andon.adapters.aws.kms")
+            return DistantKeys(module.Kms(place, settings.aws_region, settings.aws_endpoint_url))
         except ImportError as error:
             raise Refused(
                 "extra_missing", "AWS KMS needs the extra aws.", hint="pip install 'andon[aws]'"
             ) from error
-        source: Wrapper = module.KmsKeys(place, settings.aws_region, settings.aws_endpoint_url)
-        return source
     raise Refused(
         "settings_invalid",
         "The setting kek names no source of wrapping keys.",

@@ -14,6 +14,7 @@ import msgspec
 from andon.app.home import Home
 from andon.app.keeping import home_identity
 from andon.app.settings import Settings
+from andon.gateway.bodies import BodySink
 from andon.gateway.link import CONTROL
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
@@ -21,6 +22,9 @@ from andon.kernel.ports import Runner, Upstream
 from andon.kernel.random import Random
 from andon.kernel.redaction import KnownSecrets
 from andon.kernel.snapshot import TargetEntry
+from andon.ledger.body_store import BodyStore
+from andon.security.secrets.bodies import SealedBodies
+from andon.security.secrets.body_keys import BodyKeys
 from andon.security.secrets.envelope import Wrapper
 from andon.security.secrets.leases import SUFFIX, LeaseFile, Leases, lease_context
 from andon.security.secrets.model import LeaseAnswer
@@ -83,6 +87,17 @@ def build_leases(ground: LeaseGround, ask: Callable[[Sequence[str]], Awaitable[L
         runner=ground.runner,
         known=ground.known,
         stale_s=ground.settings.secret_stale_s,
+    )
+
+
+def seal_bodies(ground: LeaseGround, store: BodyStore, pepper: bytes) -> BodySink:
+    """What bodies are handed to: sealed before they are stored, unless the settings say otherwise."""
+    if not ground.settings.bodies_sealed:
+        return store
+    home = home_identity(ground.home, ground.random)
+    keys = BodyKeys(ground.home.body_keys, ground.wrapper, ground.random, home)
+    return SealedBodies(
+        store, keys, home=home, pepper=pepper, clock=ground.clock, random=ground.random, runner=ground.runner
     )
 
 

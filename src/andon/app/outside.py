@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from andon.app.settings import Settings
-from andon.kernel.clock import Clock
+from andon.kernel.clock import Clock, SystemClock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.events import Event
 from andon.kernel.ports import Runner
@@ -83,6 +83,7 @@ def _vault(settings: Settings, environment: Mapping[str, str]) -> OutsideStore:
         settings.vault_url,
         mount=settings.vault_mount,
         namespace=settings.vault_namespace,
+        monotonic=SystemClock().monotonic,
         login=module.Login(
             token=read(settings.vault_token),
             role_id=read(settings.vault_role_id),

@@ -16,14 +16,16 @@ from andon.ledger.bodies import Body
 from andon.wire.model import Header
 
 _CHANCES: Final = 1 << 48
+_SUBJECT: Final = b"x-andon-subject"
+SUBJECT_BYTES_MAX: Final = 512
 _EVENTS: Final = "text/event-stream"
 
 
 class BodySink(Protocol):
     """What this room asks of the store of bodies; `andon.ledger.body_store.BodyStore` fulfils it."""
 
-    def put(self, body: Body) -> str:
-        """Take a body; why not, if it was dropped: `limit`, `disk` or `pending`."""
+    def put(self, body: Body, subject: str = "") -> str:
+        """Take a body about a subject; why not, if it was dropped: `limit`, `disk` or `pending`."""
         ...
 
 
@@ -39,6 +41,9 @@ class Bodies:
         """Hand on what is recorded of an exchange that has been answered, or whose client has left."""
         entry, x = course.keeping, course.exchange
         if entry is None:
+            return
+        if x.label == "restricted" and not entry.restricted:
+            self._meters.count("body_withheld")
             return
         if entry.inputs:
             media_type = x.content_type.decode("latin-1")
@@ -68,8 +73,16 @@ class Bodies:
             data=data[: entry.bytes_max],
             share=entry.share,
         )
-        dropped = self._sink.put(body)
+        dropped = self._sink.put(body, subject_of(x.headers))
         self._meters.count(f"body_dropped_{dropped}" if dropped else "body_recorded")
+
+
+def subject_of(headers: Sequence[Header]) -> str:
+    """Whose data a request holds, as its sender says; empty where it does not. Longer names are cut."""
+    for name, value in headers:
+        if name == _SUBJECT:
+            return value[:SUBJECT_BYTES_MAX].decode("utf-8", "replace").strip()
+    return ""
 
 
 def is_drawn(id_: str, share: float) -> bool:

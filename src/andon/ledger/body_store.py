@@ -91,8 +91,8 @@ class BodyStore:
         """Measure what an earlier process left. Raises OSError."""
         await self._measure()
 
-    def put(self, body: Body) -> Dropped:
-        """Take a body, or say why it was dropped."""
+    def put(self, body: Body, subject: str = "") -> Dropped:
+        """Take a body, or say why it was dropped; whose it is, is kept by whoever seals it."""
         size = len(body.data) + _ROW_BYTES
         if self.used_bytes + size > self.limit_bytes * _BUSY_SHARE:
             self._begin()

@@ -37,6 +37,7 @@ from andon.observability.alerts.sending import Attempt, Sending
 from andon.testing.loop import VirtualClock, run_virtual
 from andon.wire.client import Client
 from tests.ledger.conftest import InlineRunner
+from tests.observability.alerts.references import reading
 
 NOW_NS = 1_800_000_000 * NS
 HOOK = ReceiverSpec(webhook=WebhookSpec(url="http://127.0.0.1:1/"))
@@ -159,7 +160,7 @@ def asked(spec: ReceiverSpec, environment: dict[str, str], given: Notification |
         clock = SystemClock()
         client = Client(clock)
         try:
-            return await Sending(client, InlineRunner(), clock, environment).send(
+            return await Sending(client, InlineRunner(), clock, reading(environment)).send(
                 "crew", spec, given or note()
             )
         finally:
@@ -205,7 +206,9 @@ def test_answers_mean_what_they_say(status: int, word: str) -> None:
         client = Client(clock)
         async with await asyncio.start_server(handle, sock=listener):
             environment = {"URL": url, "KEY": "k", "AUTH": "Bearer t"}
-            attempt = await Sending(client, InlineRunner(), clock, environment).send("crew", spec, note())
+            attempt = await Sending(client, InlineRunner(), clock, reading(environment)).send(
+                "crew", spec, note()
+            )
         await client.close()
         return attempt
 

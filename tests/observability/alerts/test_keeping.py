@@ -27,6 +27,7 @@ from andon.observability.windows.service import Windows
 from andon.store.model import Record, Store, Unit
 from andon.store.sql import open_store
 from tests.ledger.conftest import InlineRunner
+from tests.observability.alerts.references import reading
 
 METRIC = {"when": {"metric": {"name": "heat", "above": 1.0}}, "every": "1s", "groupWait": "2s"}
 EVENT = {"when": {"event": {"names": ["rollout.aborted"], "until": ["rollout.done"]}}, "keepFiringFor": "60s"}
@@ -89,7 +90,7 @@ class House:
             clock=self.clock,
         )
         delivery = Delivery(self.send, self.clock, SeededRandom(1))
-        sending = Sending(nothing, InlineRunner(), self.clock, {})
+        sending = Sending(nothing, InlineRunner(), self.clock, reading({}))
         return Keeper(self, self.clock, Look(sources), delivery, sending, owner)  # type: ignore[arg-type]  # same
 
     async def run(self, keeper: Keeper, seconds: int) -> None:

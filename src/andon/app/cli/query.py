@@ -120,13 +120,28 @@ def export(
 
 
 def request(
-    context: typer.Context, id_: Annotated[str, typer.Argument(metavar="ID", help="As in x-request-id.")]
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As in x-request-id.")],
+    bodies: Annotated[bool, typer.Option("--bodies", help="What was recorded of it, opened.")] = False,
 ) -> None:
     """The whole story of one request: attempts, times, facts, spans."""
     session: Session = context.obj
+    if bodies:
+        found = session.client().get(f"/v1/requests/{segment(id_)}/bodies")
+        emit(session, found, lambda: _opened(found["items"]), [id_])
+        return
     path = f"/v1/requests/{segment(id_)}"
     story = _either(session, lambda client: client.get(path), lambda ledger: ledger.request(id_))
     emit(session, story, lambda: render_story(story), [id_])
+
+
+def _opened(items: list[dict[str, Any]]) -> str:
+    lines = []
+    for one in items:
+        cut = ", cut" if one["truncated"] else ""
+        lines.append(f"== {one['part']} of attempt {one['attempt'] + 1} ({one['size_bytes']} bytes{cut})")
+        lines.append(one["text"] or one["base64"] or one["problem"])
+    return "\n".join(lines) or "Nothing was recorded of it."
 
 
 def _form(form: str, out: Path | None) -> str:

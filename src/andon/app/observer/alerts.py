@@ -283,7 +283,7 @@ def _moment(at_ns: int) -> str:
 def build_alerts(ground: ObserverGround, metrics: Sequence[MetricSource]) -> Part:
     """The part; `metrics` are those of the parts that were built before it."""
     sightings = Sightings()
-    sending = Sending(ground.upstream, ground.runner, ground.clock, ground.environment)
+    sending = Sending(ground.upstream, ground.runner, ground.clock, ground.sealed.value)
     delivery = Delivery(sending.send, ground.clock, ground.random)
     look = Look(
         Sources(

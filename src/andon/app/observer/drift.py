@@ -103,7 +103,8 @@ def _made(record: Record, profile: Profile) -> BaselineView:
 
 def build_drift(ground: ObserverGround) -> Part:
     """The part."""
-    watch = DriftWatch(ground.engine, ground.runner, ground.clock, ground.home.observer / "drift")
+    folder, unseal = ground.home.observer / "drift", ground.sealed.bodies.open
+    watch = DriftWatch(ground.engine, ground.runner, ground.clock, folder, unseal)
     ground.signals.add("drift", watch.firing)
     return Part(
         name="drift",

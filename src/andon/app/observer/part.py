@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from andon.app.home import Home
+from andon.app.observer.sealed import Sealed
 from andon.app.settings import Settings
 from andon.app.transport import Transport
 from andon.control.controller import Controller
+from andon.kernel.access import Records
 from andon.kernel.clock import Clock
 from andon.kernel.ports import Disk, Runner, Upstream
 from andon.kernel.random import Random
@@ -47,6 +49,8 @@ class ObserverGround:
     engine: Engine  # queries over tables and tail
     windows: Windows  # the last 24 hours in memory, read by alerts and objectives; the windows part feeds it
     owner: str  # who holds the leases
+    sealed: Sealed  # secrets behind references, and recorded bodies
+    records: Records | None = None  # where decisions on its own routes are remembered
     signals: Signals = field(default_factory=Signals)  # what fires now, told by parts and read by alerts
 
 

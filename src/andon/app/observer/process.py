@@ -23,6 +23,7 @@ from andon.app.journals import set_up
 from andon.app.observer.serving import observe
 from andon.app.settings import load_settings
 from andon.kernel.errors import AndonError
+from andon.kernel.redaction import KnownSecrets
 
 NICE = 5  # below gateway, control and replicas
 OOM_SCORE = 500  # of 1000: where memory ends, watching ends before serving does
@@ -30,12 +31,12 @@ OOM_SCORE = 500  # of 1000: where memory ends, watching ends before serving does
 _logger = structlog.get_logger("andon.observer")
 
 
-async def _main(home: Home) -> None:
+async def _main(home: Home, known: KnownSecrets) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await observe(home, load_settings(home.root, os.environ), os.environ, stopping)
+    await observe(home, load_settings(home.root, os.environ), os.environ, stopping, known)
 
 
 def main() -> None:
@@ -48,9 +49,10 @@ def main() -> None:
         os.nice(NICE)
         with contextlib.suppress(OSError):  # only Linux knows it; elsewhere the kernel chooses by size
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-        set_up("observer", load_settings(home.root, os.environ).log_level)
+        known = KnownSecrets()
+        set_up("observer", load_settings(home.root, os.environ).log_level, known)
         with contextlib.suppress(KeyboardInterrupt):  # the signal handler has stopped already
-            uvloop.run(_main(home))
+            uvloop.run(_main(home, known))
     except (AndonError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -5,6 +5,8 @@ Queries block, so they run in threads; a loop keeps the tail warm, so that a que
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +17,8 @@ from andon.app.observer.queries_routes import (
     QueryAnswer,
     QueryColumn,
     QueryRequest,
+    RecordedBodies,
+    RecordedBody,
     RequestStory,
     queries_routes,
 )
@@ -27,6 +31,7 @@ from andon.web.routes import Call, Raw
 
 WAITING_MAX = 64  # queries that are waiting; more are told to come back
 REFRESH_S = 0.5
+_BODIES = "SELECT * FROM bodies WHERE id = ? ORDER BY attempt, part"
 PATIENCE_S = 10.0  # after a failure, which is told once and not every half second
 
 T = TypeVar("T")
@@ -57,6 +62,36 @@ class Queries:
         """Everything about one request."""
         found: dict[str, Any] = await self._run(lambda: story.tell(self._engine, call.path.id))
         return RequestStory(**found)
+
+    async def bodies(self, call: Call) -> RecordedBodies:
+        """What was recorded of one request, opened."""
+        return await self._run(lambda: self._opened(call.path.id))
+
+    def _opened(self, id_: str) -> RecordedBodies:
+        found = export.records(self._engine.query(_BODIES, (id_,)))
+        return RecordedBodies(id=id_, items=tuple(self._body(row) for row in found))
+
+    def _body(self, row: dict[str, Any]) -> RecordedBody:
+        data, problem = row["data"], ""
+        if row["key"] is not None:
+            try:
+                data = self._ground.sealed.bodies.open(row["id"], row["attempt"], row["part"], data)
+            except AndonError as error:
+                data, problem = None, error.message
+        text = None
+        if data is not None:
+            with contextlib.suppress(UnicodeDecodeError):  # then it is bytes, and shown as such
+                text = bytes(data).decode()
+        return RecordedBody(
+            attempt=row["attempt"],
+            part=row["part"],
+            media_type=row["media_type"],
+            size_bytes=row["size_bytes"],
+            truncated=row["truncated"],
+            text=text,
+            base64=base64.b64encode(data).decode() if data is not None and text is None else None,
+            problem=problem,
+        )
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await self._runner.run(work)

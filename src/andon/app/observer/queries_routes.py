@@ -62,11 +62,32 @@ class RequestStory(msgspec.Struct, frozen=True, kw_only=True):
     bodies: Sequence[dict[str, Any]]  # what was recorded, without the data
 
 
+class RecordedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded input or output, opened."""
+
+    attempt: int
+    part: str  # input or output
+    media_type: str | None
+    size_bytes: int  # of the whole body
+    truncated: bool
+    text: str | None  # the body where it is text (UTF-8)
+    base64: str | None  # the body where it is not
+    problem: str = ""  # why there is neither: its key was destroyed, or it cannot be opened
+
+
+class RecordedBodies(msgspec.Struct, frozen=True, kw_only=True):
+    """What was recorded of one request."""
+
+    id: str
+    items: Sequence[RecordedBody]
+
+
 class QueryVerbs(Protocol):
     """What stands behind the routes."""
 
     async def query(self, call: Call) -> QueryAnswer | Raw: ...
     async def story(self, call: Call) -> RequestStory: ...
+    async def bodies(self, call: Call) -> RecordedBodies: ...
 
 
 def queries_routes(verbs: QueryVerbs) -> Sequence[Route]:
@@ -96,5 +117,15 @@ def queries_routes(verbs: QueryVerbs) -> Sequence[Route]:
             response=RequestStory,
             handler=verbs.story,
             summary="The whole story of one request",
+        ),
+        Route(
+            method="GET",
+            path="/v1/requests/{id}/bodies",
+            name="getRequestBodies",
+            action="ledger.bodies",
+            params=RequestPath,
+            response=RecordedBodies,
+            handler=verbs.bodies,
+            summary="What was recorded of one request, opened",
         ),
     )

@@ -21,6 +21,7 @@ from andon.app.issuing import IssuerClients
 from andon.app.listening import ApiServer, factory_credentials, serve_api
 from andon.app.observer.assembly import build_parts
 from andon.app.observer.part import ObserverGround, Part
+from andon.app.observer.sealed import Opening, open_sealed
 from andon.app.observer.senders import Senders
 from andon.app.policies import PolicyBook
 from andon.app.settings import Settings, log_settings
@@ -30,6 +31,7 @@ from andon.control.turn import Terms
 from andon.kernel.clock import SystemClock
 from andon.kernel.ids import Ids
 from andon.kernel.random import SystemRandom
+from andon.kernel.redaction import KnownSecrets
 from andon.ledger.disk import FileDisk
 from andon.ledger.facts.log import FactCursor, FactLog
 from andon.ledger.folder import open_log
@@ -37,12 +39,12 @@ from andon.ledger.reader import Cursor, last_position
 from andon.ledger.tables.engine import open_engine
 from andon.observability.feed import Feed
 from andon.observability.windows.service import Windows
-from andon.security.identity.secret_files import load_or_create_pepper
-from andon.store.runner import ThreadRunner
 from andon.security.audit.records import AccessRecords
 from andon.security.identity.directory import Directory
-from andon.store.sql import open_store
+from andon.security.identity.secret_files import load_or_create_pepper
 from andon.security.identity.sessions import Sessions
+from andon.store.runner import ThreadRunner
+from andon.store.sql import open_store
 from andon.web.application import Limits, Surroundings, build_application
 from andon.web.authentication import Authenticator
 from andon.web.authorisation import Authoriser
@@ -56,7 +58,7 @@ _logger = structlog.get_logger("andon.observer")
 
 @asynccontextmanager
 async def open_ground(
-    home: Home, settings: Settings, environment: Mapping[str, str]
+    home: Home, settings: Settings, environment: Mapping[str, str], known: KnownSecrets
 ) -> AsyncIterator[ObserverGround]:
     """Everything that the parts stand on, closed at the end."""
     clock, random = SystemClock(), SystemRandom()
@@ -72,9 +74,24 @@ async def open_ground(
         runner = ThreadRunner(THREADS)
         stack.callback(runner.close)
         place = settings.tables_url or str(home.tables)
+        records = AccessRecords(home.access, "observer", clock, closed=settings.audit_mode == "closed")
+        stack.push_async_callback(records.close)
         engine = open_engine(home.ledger, home.facts, home.bodies, place, environment)
         stack.callback(engine.close)
+        sealed = await open_sealed(
+            Opening(
+                home=home,
+                settings=settings,
+                environment=environment,
+                store=store,
+                clock=clock,
+                random=random,
+                runner=runner,
+                known=known,
+            )
+        )
         yield ObserverGround(
+            sealed=sealed,
             home=home,
             settings=settings,
             environment=environment,
@@ -89,15 +106,20 @@ async def open_ground(
             facts=FactLog(log),
             engine=engine,
             windows=Windows(clock),
+            records=records,
             owner=f"observer-{os.getpid()}-{random.bits(32):08x}",
         )
 
 
 async def observe(
-    home: Home, settings: Settings, environment: Mapping[str, str], stopping: asyncio.Event
+    home: Home,
+    settings: Settings,
+    environment: Mapping[str, str],
+    stopping: asyncio.Event,
+    known: KnownSecrets,
 ) -> None:
     """Work until `stopping`."""
-    async with open_ground(home, settings, environment) as ground:
+    async with open_ground(home, settings, environment, known) as ground:
         parts = build_parts(ground)
         driver = Driver(
             ground.store,
@@ -132,6 +154,7 @@ async def observe(
             for task in (asked, *tasks):
                 task.cancel()
             await asyncio.gather(asked, *tasks, return_exceptions=True)
+            await issuers.close()
             for part in parts:
                 for close in part.closing:
                     close()
@@ -154,7 +177,6 @@ def _server(ground: ObserverGround, parts: Sequence[Part], issuers: IssuerClient
     home, settings = ground.home, ground.settings
     pepper = load_or_create_pepper(home.pepper, ground.random)
     credentials = factory_credentials(home, ground.random, pepper)
-            await issuers.close()
     book = PolicyBook(ground.store, ground.clock)
     application = build_application(
         [route for part in parts for route in part.routes],

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from andon.control.kinds import Kind, Problem, World
+from andon.kernel.references import WRITE_AS, parse_reference
 from andon.kernel.units import duration_s
 from andon.observability.alerts.model import (
     ALERT,
@@ -32,7 +33,6 @@ from andon.store.model import Record
 
 DAY_S = 86_400.0
 ABSENT_S_MAX = 92 * DAY_S
-_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # Prometheus' own form
 _EVENT = re.compile(r"[a-z_]+(\.[a-z_]*)+")
 _WAYS = ("webhook", "email", "slack", "alertmanager")
@@ -163,7 +163,7 @@ def check_receiver(spec: Any, record: Record, world: World) -> list[Problem]:
     if spec.alertmanager is not None:
         found += _url("spec.alertmanager.url", spec.alertmanager.url, insecure=spec.allow_insecure)
         found += _reference("spec.alertmanager.authorization", spec.alertmanager.authorization)
-    if spec.slack is not None and not _REFERENCE.fullmatch(spec.slack.url):
+    if spec.slack is not None and parse_reference(spec.slack.url) is None:
         found.append(_secret("spec.slack.url"))
     if spec.email is not None:
         found += _email(spec.email)
@@ -188,16 +188,16 @@ def _email(email: EmailSpec) -> list[Problem]:
 
 
 def _reference(path: str, text: str) -> list[Problem]:
-    return [_secret(path)] if text and not _REFERENCE.fullmatch(text) else []
+    return [_secret(path)] if text and parse_reference(text) is None else []
 
 
 def _secret(path: str) -> Problem:
     # The value is not repeated: it may be the secret itself.
-    return _problem(path, "This is a reference, never the secret itself.", "Write env:NAME or file:PATH.")
+    return _problem(path, "This is a reference, never the secret itself.", WRITE_AS)
 
 
 def _url(path: str, text: str, *, insecure: bool) -> list[Problem]:
-    if _REFERENCE.fullmatch(text):
+    if parse_reference(text) is not None:
         return []
     try:
         parts = urlsplit(text)
@@ -205,9 +205,9 @@ def _url(path: str, text: str, *, insecure: bool) -> list[Problem]:
     except ValueError as error:
         return [_problem(path, f"This is no URL: {error}.")]
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return [_problem(path, "This is no http(s) URL.", "Write https://host/path, or env:NAME.")]
+        return [_problem(path, "This is no http(s) URL.", "Write https://host/path, or secret:NAME.")]
     if parts.username is not None or parts.password is not None:
-        return [_problem(path, "The URL carries a user or password.", "Write env:NAME or file:PATH.")]
+        return [_problem(path, "The URL carries a user or password.", WRITE_AS)]
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         message = f"http to {parts.hostname} would send alerts in the open."
         return [_problem(path, message, "Use https, or set allowInsecure: true on a network that you trust.")]

@@ -210,10 +210,12 @@ class WebhookSpec(Written, frozen=True, kw_only=True):
     url: Annotated[str, D(description="Where to; or env:NAME or file:PATH where the URL is secret.")]
     secret: Annotated[
         str,
-        D(description="env:NAME or file:PATH of a key; X-Andon-Signature is then HMAC-SHA256 of the body."),
+        D(
+            description="Reference, such as secret:NAME, to a key; X-Andon-Signature is then HMAC-SHA256 of the body."
+        ),
     ] = ""
     authorization: Annotated[
-        str, D(description="env:NAME or file:PATH of the value of the Authorization header.")
+        str, D(description="Reference, such as secret:NAME, to the value of the Authorization header.")
     ] = ""
 
 
@@ -229,21 +231,25 @@ class EmailSpec(Written, frozen=True, kw_only=True):
         D(description="none only to this machine, or with allowInsecure."),
     ] = "starttls"
     user: Annotated[str, D(description="Who logs in; empty = nobody.")] = ""
-    password: Annotated[str, D(description="env:NAME or file:PATH.")] = ""
+    password: Annotated[str, D(description="Reference to it: secret:NAME, env:NAME or file:PATH.")] = ""
     allow_insecure: Annotated[bool, D(description="Send in the open to other machines.")] = False
 
 
 class SlackSpec(Written, frozen=True, kw_only=True):
     """Slack's incoming webhook: `text` and `blocks`."""
 
-    url: Annotated[str, D(description="env:NAME or file:PATH of the webhook's URL, which is a secret.")]
+    url: Annotated[
+        str, D(description="Reference, such as secret:NAME, to the webhook's URL, which is a secret.")
+    ]
 
 
 class AlertmanagerSpec(Written, frozen=True, kw_only=True):
     """Prometheus' Alertmanager, API version 2; it groups and repeats by itself."""
 
     url: Annotated[str, D(description="Its base URL, such as http://127.0.0.1:9093.")]
-    authorization: Annotated[str, D(description="env:NAME or file:PATH; the Authorization header.")] = ""
+    authorization: Annotated[
+        str, D(description="Reference, such as secret:NAME, to the Authorization header.")
+    ] = ""
 
 
 class HeartbeatSpec(Written, frozen=True, kw_only=True):

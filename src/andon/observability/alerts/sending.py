@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ import msgspec
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.ports import Runner, Upstream
+from andon.kernel.references import parse_reference
 from andon.kernel.snapshot import TargetEntry
 from andon.observability.alerts.groups import Notification
 from andon.observability.alerts.model import EmailSpec, ReceiverSpec
@@ -30,10 +30,10 @@ from andon.observability.alerts.payloads import (
     webhook_body,
 )
 
-SECRET_BYTES_MAX = 64 * 1024
 _AGAIN = frozenset({408, 425, 429})
 
 Word = Literal["sent", "failed", "unknown", "refused"]
+Secrets = Callable[[str], Awaitable[str]]  # the value behind a reference; raises AndonError, never naming it
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -52,32 +52,14 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = ()
 
 
-def secret_of(reference: str, environment: Mapping[str, str]) -> str:
-    """The value behind `env:NAME` or `file:PATH`; raises Refused, never naming the value."""
-    form, _, place = reference.partition(":")
-    try:
-        if form == "env":
-            return environment[place].strip()
-        with Path(place).open("rb") as file:
-            return file.read(SECRET_BYTES_MAX).decode().strip()
-    except (KeyError, OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            "credential_missing",
-            f"The credential {reference} cannot be read: {type(error).__name__}.",
-            hint="Set the environment variable of the observer, or make the file readable to it.",
-        ) from error
-
-
 class Sending:
     """Makes attempts."""
 
-    def __init__(
-        self, upstream: Upstream, runner: Runner, clock: Clock, environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, upstream: Upstream, runner: Runner, clock: Clock, secrets: Secrets) -> None:
         self._upstream = upstream
         self._runner = runner
         self._clock = clock
-        self._environment = environment
+        self._secrets = secrets
 
     async def send(self, name: str, spec: ReceiverSpec, note: Notification) -> Attempt:
         """One attempt to tell a receiver; never raises what a receiver can cause."""
@@ -88,9 +70,11 @@ class Sending:
                 return await self._runner.run(
                     lambda: send_mail(email, password, note, self._clock.now_ns(), spec.timeout_s)
                 )
-            post = await self._runner.run(lambda: self._post_of(spec, note))
+            post = await self._post_of(spec, note)
         except Refused as error:
             return Attempt(word="refused", why=error.message)
+        except AndonError as error:
+            return Attempt(word="failed", why=error.message)
         return await self.post(name, spec, post)
 
     async def beat(self, name: str, spec: ReceiverSpec) -> Attempt:
@@ -100,6 +84,8 @@ class Sending:
             url = await self._secret(spec.heartbeat.url)
         except Refused as error:
             return Attempt(word="refused", why=error.message)
+        except AndonError as error:
+            return Attempt(word="failed", why=error.message)
         return await self.post(f"{name}-heartbeat", spec, Post(url=url, body=b""))
 
     async def post(self, name: str, spec: ReceiverSpec, post: Post) -> Attempt:
@@ -123,41 +109,39 @@ class Sending:
             return Attempt(
                 word="failed" if error.code == "upstream_connect" else "unknown", why=error.message
             )
-        except ValueError as error:
-            return Attempt(word="refused", why=f"The URL cannot be used: {error}")
+        except ValueError:
+            # What the error says may be a part of the URL, which may be a secret.
+            return Attempt(word="refused", why="The URL cannot be used.")
         if 200 <= answer.status < 300:
             return Attempt(word="sent")
         again = answer.status >= 500 or answer.status in _AGAIN
         return Attempt(word="failed" if again else "refused", why=f"It answered {answer.status}.")
 
     async def _secret(self, reference: str) -> str:
-        if not reference.startswith(("env:", "file:")):
+        if parse_reference(reference) is None:
             return reference  # empty, or a URL that is no secret
-        return await self._runner.run(lambda: secret_of(reference, self._environment))
+        return await self._secrets(reference)
 
-    def _post_of(self, spec: ReceiverSpec, note: Notification) -> Post:
-        """Blocks: secrets may be files."""
-
-        def read(reference: str) -> str:
-            is_reference = reference.startswith(("env:", "file:"))
-            return secret_of(reference, self._environment) if is_reference else reference
-
+    async def _post_of(self, spec: ReceiverSpec, note: Notification) -> Post:
+        read = self._secret
         key = (b"idempotency-key", note.id.encode())
         if spec.webhook is not None:
             body = webhook_body(note)
             headers = [key]
             if spec.webhook.secret:
-                headers.append((b"x-andon-signature", signature(read(spec.webhook.secret), body).encode()))
+                headers.append(
+                    (b"x-andon-signature", signature(await read(spec.webhook.secret), body).encode())
+                )
             if spec.webhook.authorization:
-                headers.append((b"authorization", read(spec.webhook.authorization).encode()))
-            return Post(url=read(spec.webhook.url), body=body, headers=tuple(headers))
+                headers.append((b"authorization", (await read(spec.webhook.authorization)).encode()))
+            return Post(url=await read(spec.webhook.url), body=body, headers=tuple(headers))
         if spec.slack is not None:
-            return Post(url=read(spec.slack.url), body=slack_body(note), headers=(key,))
+            return Post(url=await read(spec.slack.url), body=slack_body(note), headers=(key,))
         if spec.alertmanager is not None:
             there = spec.alertmanager
             headers = [key]
             if there.authorization:
-                headers.append((b"authorization", read(there.authorization).encode()))
+                headers.append((b"authorization", (await read(there.authorization)).encode()))
             url = there.url.rstrip("/") + "/api/v2/alerts"
             return Post(url=url, body=alertmanager_body(note), headers=tuple(headers))
         raise Refused(

@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -208,6 +209,48 @@ class FileKeys:
         except OSError:
             return (0, 0, 0)  # it is read again, and that says what is wrong
         return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class Distant(Protocol):
+    """A key that is kept by somebody else, such as AWS KMS. Blocks; raises AndonError."""
+
+    key: str
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]: ...
+    def encrypt(self, plain: bytes, context: Mapping[str, str]) -> bytes: ...
+    def decrypt(self, wrapped: bytes, context: Mapping[str, str]) -> bytes: ...
+
+
+class DistantKeys:
+    """A distant key as a wrapper. It has one version here: its keeper rotates it by himself."""
+
+    def __init__(self, distant: Distant) -> None:
+        self._distant = distant
+        # An ARN may be longer than a name in an envelope, and tells where the factory lives: only a digest is kept.
+        self._name = "kms-" + sha256(distant.key.encode()).hexdigest()[:32]
+
+    def present(self) -> tuple[str, int]:
+        """Name and version of the key that wraps now."""
+        return self._name, 1
+
+    def fresh(self, context: Context) -> tuple[bytes, Wrapped]:
+        """A new data key, plain and wrapped."""
+        key, data = self._distant.generate(_words(context))
+        return key, Wrapped(key=self._name, version=1, data=data)
+
+    def wrap(self, key: bytes, context: Context) -> Wrapped:
+        """A data key wrapped."""
+        return Wrapped(key=self._name, version=1, data=self._distant.encrypt(key, _words(context)))
+
+    def unwrap(self, wrapped: Wrapped, context: Context) -> bytes:
+        """The data key. Raises Refused."""
+        if (wrapped.key, wrapped.version) != self.present():
+            raise unknown(wrapped)
+        return self._distant.decrypt(wrapped.data, _words(context))
+
+
+def _words(context: Context) -> dict[str, str]:
+    return {"andon:factory": context.factory, "andon:kind": context.kind, "andon:record": context.record}
 
 
 class Keyring:

@@ -8,7 +8,7 @@ those whose request id hashes into it, the same for rows and bodies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from andon.kernel.errors import AndonError
 from andon.ledger.queries import Bounds, Engine
 from andon.observability.quality.drift.decoding import decode_bodies
 from andon.observability.quality.drift.model import ROW_COLUMNS, DriftMonitorSpec
 from andon.observability.quality.drift.performance import predicted_errors
 from andon.observability.quality.drift.sketch import numbers
+
+Unseal = Callable[[str, int, str, bytes], bytes]  # id, attempt, part, data; raises AndonError, OSError
 
 SECONDS_MAX = 60.0
 MEMORY_BYTES_MAX = 512 * 2**20
@@ -30,7 +33,7 @@ _WHERE = (
 _COUNT = "SELECT count(*) AS rows FROM requests WHERE " + _WHERE
 _ROWS = "SELECT {columns} FROM requests WHERE " + _WHERE + " AND hash(id) % ? = 0 ORDER BY at_ns"
 _BODIES = (
-    "SELECT b.data, b.header_length, r.score FROM bodies b JOIN "
+    "SELECT b.id, b.attempt, b.part, b.key, b.data, b.header_length, r.score FROM bodies b JOIN "
     f"(SELECT id, score, at_ns FROM requests WHERE {_WHERE} AND hash(id) % ? = 0) r ON b.id = r.id "
     "WHERE b.part = 'input' AND b.attempt = 0 AND NOT b.truncated ORDER BY r.at_ns"
 )
@@ -54,7 +57,13 @@ class Chunk:
     unreadable: int = 0
 
 
-def read_chunk(engine: Engine, spec: DriftMonitorSpec, window: Window, release: str = "") -> Chunk:
+def read_chunk(
+    engine: Engine,
+    spec: DriftMonitorSpec,
+    window: Window,
+    release: str = "",
+    unseal: Unseal | None = None,
+) -> Chunk:
     """The window's chunk. Raises `Refused` for a query that takes too much."""
     given = [spec.endpoint, window.from_ns, window.until_ns, release or spec.release, release or spec.release]
     bounds = Bounds(seconds=SECONDS_MAX, memory_bytes=MEMORY_BYTES_MAX, rows=2 * spec.max_rows)
@@ -63,7 +72,7 @@ def read_chunk(engine: Engine, spec: DriftMonitorSpec, window: Window, release: 
     if spec.source == "rows":
         return _rows(engine, spec, [*given, part], bounds)
     table = engine.query(_BODIES, [*given, part], bounds)
-    pairs = zip(table.column("data").to_pylist(), table.column("header_length").to_pylist(), strict=True)
+    pairs = zip(_plain(table, unseal), table.column("header_length").to_pylist(), strict=True)
     found = decode_bodies(pairs, spec.max_rows, frozenset(spec.columns))
     score = table.column("score").take(pa.array(found.bodies, pa.int64()))
     return Chunk(
@@ -72,6 +81,21 @@ def read_chunk(engine: Engine, spec: DriftMonitorSpec, window: Window, release: 
         errors=_errors(score, alone=len(set(found.bodies)) == len(found.bodies)),
         unreadable=found.unreadable,
     )
+
+
+def _plain(table: pa.Table, unseal: Unseal | None) -> Iterator[bytes]:
+    """Bodies as they were sent; one whose key was destroyed reads as nothing, and is counted as unreadable."""
+    names = ("id", "attempt", "part", "key", "data")
+    for id_, attempt, part, key, data in zip(
+        *(table.column(name).to_pylist() for name in names), strict=True
+    ):
+        if key is None:
+            yield data
+            continue
+        try:
+            yield b"" if unseal is None else unseal(id_, attempt, part, data)
+        except (AndonError, OSError):
+            yield b""
 
 
 def _rows(engine: Engine, spec: DriftMonitorSpec, given: Sequence[Any], bounds: Bounds) -> Chunk:

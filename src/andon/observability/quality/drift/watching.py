@@ -23,7 +23,7 @@ from andon.observability.quality.drift.comparison import compare_table
 from andon.observability.quality.drift.model import DriftMonitorSpec
 from andon.observability.quality.drift.profile import Profile, ProfileFolder, build, decode
 from andon.observability.quality.drift.report import DriftReport
-from andon.observability.quality.drift.repository import Window, read_chunk
+from andon.observability.quality.drift.repository import Unseal, Window, read_chunk
 from andon.observability.signals import Signal
 
 SERIES_MAX = 200  # columns of one monitor that have series of their own
@@ -44,7 +44,10 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 class DriftWatch:
     """Every monitor's profile and latest report."""
 
-    def __init__(self, engine: Engine, runner: Runner, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self, engine: Engine, runner: Runner, clock: Clock, folder: Path, unseal: Unseal | None = None
+    ) -> None:
+        self._unseal = unseal
         self._engine = engine
         self._runner = runner
         self._clock = clock
@@ -77,7 +80,7 @@ class DriftWatch:
             if profile is None:
                 message = f"fewer than {spec.min_rows} rows in the {spec.baseline.since} before"
                 return Looked(until_ns=window.until_ns, message=message)
-        chunk = read_chunk(self._engine, spec, window)
+        chunk = read_chunk(self._engine, spec, window, unseal=self._unseal)
         found = Looked(until_ns=window.until_ns, rows=chunk.rows, baseline=profile.origin)
         if chunk.rows < spec.min_rows:
             return msgspec.structs.replace(found, message=f"{chunk.rows} of {spec.min_rows} rows")
@@ -105,7 +108,7 @@ class DriftWatch:
             return await self._runner.run(lambda: self._make(name, spec, window, release))
 
     def _make(self, name: str, spec: DriftMonitorSpec, window: Window, release: str) -> Profile:
-        chunk = read_chunk(self._engine, spec, window, release)
+        chunk = read_chunk(self._engine, spec, window, release, self._unseal)
         if chunk.rows < spec.min_rows:
             raise Refused(
                 "reference_small",
