@@ -112,7 +112,7 @@ class FakeKeys:
     def __init__(self) -> None:
         self.made: dict[str, views.KeyView] = {}
 
-    async def create(self, request: views.KeyRequest, *, actor: str) -> views.NewKey:
+    async def create(self, request: views.KeyRequest, *, actor: Principal) -> views.NewKey:
         key = views.KeyView(
             id=f"k{len(self.made)}",
             team=request.team,
@@ -128,7 +128,7 @@ class FakeKeys:
     async def list(self) -> Sequence[views.KeyView]:
         return list(self.made.values())
 
-    async def rotate(self, id_: str, *, overlap_s: float, actor: str) -> views.NewKey:
+    async def rotate(self, id_: str, *, overlap_s: float, actor: Principal) -> views.NewKey:
         return await self.create(views.KeyRequest(team=self._find(id_).team), actor=actor)
 
     async def revoke(self, id_: str, *, actor: str, reason: str) -> views.KeyView:

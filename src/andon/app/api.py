@@ -173,12 +173,12 @@ class Api:
         """A new key."""
         if call.body.expires_in:
             _duration(call.body.expires_in, "expires_in")
-        return await self._services.keys.create(call.body, actor=call.principal.name)
+        return await self._services.keys.create(call.body, actor=call.principal)
 
     async def rotate_key(self, call: Call) -> views.NewKey:
         """A successor of a key."""
         overlap_s = _duration(call.body.overlap, "overlap")
-        return await self._services.keys.rotate(call.path.id, overlap_s=overlap_s, actor=call.principal.name)
+        return await self._services.keys.rotate(call.path.id, overlap_s=overlap_s, actor=call.principal)
 
     async def revoke_key(self, call: Call) -> views.KeyView:
         """The end of a key."""

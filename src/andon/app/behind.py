@@ -12,6 +12,7 @@ from andon.app.publishing import Publisher
 from andon.app.services import RolloutVerb
 from andon.kernel.clock import Clock
 from andon.kernel.ports import Disk, Runner
+from andon.kernel.principals import Principal
 from andon.kernel.reports import GateReading
 from andon.kernel.units import duration_s
 from andon.ledger.query import Query
@@ -22,32 +23,37 @@ from andon.lifecycle.rollouts.explanation import Explanation
 from andon.lifecycle.rollouts.service import RolloutService
 from andon.security.identity.model import CreatedKey, KeyRequest, KeyView
 from andon.security.identity.service import Keys
+from andon.security.identity.uses import KeyUses
 
 
 class KeyVerbs:
     """API keys, as the API speaks of them."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, uses: KeyUses) -> None:
         self._keys = keys
+        self._uses = uses
 
-    async def create(self, request: views.KeyRequest, *, actor: str) -> views.NewKey:
+    async def create(self, request: views.KeyRequest, *, actor: Principal) -> views.NewKey:
         """A new key with its secret."""
         wanted = KeyRequest(
-            owner=request.owner or actor,
+            owner=request.owner or actor.name,
             team=request.team,
             endpoints=request.endpoints,
             cohorts=request.cohorts,
             expires_in_s=duration_s(request.expires_in) if request.expires_in else None,
+            service=request.service,
+            roles=request.roles,
+            label=request.label,
         )
-        return _new_key(await self._keys.create(wanted, actor=actor))
+        return _new_key(await self._keys.create(wanted, actor=actor.name, by=actor))
 
     async def list(self) -> Sequence[views.KeyView]:
         """Every key, newest first."""
-        return [_key(key) for key in await self._keys.list_keys()]
+        return [_key(key) for key in await self._keys.list_keys(await self._uses.last_used_ns())]
 
-    async def rotate(self, id_: str, *, overlap_s: float, actor: str) -> views.NewKey:
+    async def rotate(self, id_: str, *, overlap_s: float, actor: Principal) -> views.NewKey:
         """A successor."""
-        return _new_key(await self._keys.rotate(id_, overlap_s=overlap_s, actor=actor))
+        return _new_key(await self._keys.rotate(id_, overlap_s=overlap_s, actor=actor.name, by=actor))
 
     async def revoke(self, id_: str, *, actor: str, reason: str) -> views.KeyView:
         """The end of a key."""
@@ -64,6 +70,10 @@ def _key(key: KeyView) -> views.KeyView:
         state=key.state,
         created_ns=key.created_ns,
         expires_ns=key.expires_at_ns,
+        service=key.service,
+        roles=key.roles,
+        label=key.label,
+        last_used_ns=key.last_used_ns,
     )
 
 

@@ -214,7 +214,7 @@ class ControlProcess:
             runner=self._runner,
             factory=built.factory,
             rollouts=RolloutVerbs(built.rollouts),
-            keys=KeyVerbs(built.keys),
+            keys=KeyVerbs(built.keys, built.uses),
             ledger=LedgerVerbs(FileDisk(self._home.ledger), self._clock, ThreadRunner(1)),
             gateways=built.publisher,
             secrets=self._secrets(built),

@@ -16,7 +16,7 @@ from andon.security.abuse.model import ABUSE_POLICY
 from andon.security.admission.kinds import ADMISSION_KIND, SIGNER_KIND
 from andon.security.identity.bindings import ROLE_BINDING_KIND
 from andon.security.identity.issuers import ISSUER_KIND
-from andon.security.identity.model import API_KEY, TEAM
+from andon.security.identity.model import API_KEY, SERVICE, TEAM
 from andon.security.identity.people import USER_KIND
 from andon.security.limits.model import LIMIT
 from andon.security.policy.approvals import APPROVAL_KIND
@@ -32,6 +32,7 @@ def catalogue() -> Catalogue:
     kinds = (
         TEAM,
         API_KEY,
+        SERVICE,
         USER_KIND,
         ISSUER_KIND,
         ROLE_BINDING_KIND,

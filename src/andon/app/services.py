@@ -28,6 +28,7 @@ from andon.control.factory import Factory
 from andon.control.plan import ChangePlan
 from andon.kernel.clock import Clock
 from andon.kernel.ports import Runner
+from andon.kernel.principals import Principal
 from andon.kernel.reports import Report
 from andon.web.routes import Call
 
@@ -49,9 +50,9 @@ class Rollouts(Protocol):
 class Keys(Protocol):
     """API keys of the gateway."""
 
-    async def create(self, request: KeyRequest, *, actor: str) -> NewKey: ...
+    async def create(self, request: KeyRequest, *, actor: Principal) -> NewKey: ...
     async def list(self) -> Sequence[KeyView]: ...
-    async def rotate(self, id_: str, *, overlap_s: float, actor: str) -> NewKey: ...
+    async def rotate(self, id_: str, *, overlap_s: float, actor: Principal) -> NewKey: ...
     async def revoke(self, id_: str, *, actor: str, reason: str) -> KeyView: ...
 
 

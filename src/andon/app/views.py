@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from andon.control.plan import Action, ChangePlan
+from andon.kernel.labels import Label
 from andon.kernel.reports import GateReading, Report
+from andon.security.identity.bindings import ROLE
 
 BIGGEST = 2**63 - 1  # what a database can hold in one integer
 Name = Annotated[
@@ -190,6 +192,16 @@ class KeyRequest(Input, frozen=True, kw_only=True):
     expires_in: Annotated[
         Filter, msgspec.Meta(description="How long it lives, such as 90d; empty = for ever.")
     ] = ""
+    service: Annotated[
+        Filter, msgspec.Meta(description="The Service that holds it: then that is who acts.")
+    ] = ""
+    roles: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=ROLE)], ...],
+        msgspec.Meta(max_length=50, description="What policies grant to; none for a key of a Service."),
+    ] = ()
+    label: Annotated[Label, msgspec.Meta(description="Highest data class that it may send and receive.")] = (
+        "restricted"
+    )
 
 
 class RotateRequest(Input, frozen=True, kw_only=True):
@@ -352,6 +364,10 @@ class KeyView(View, frozen=True, kw_only=True):
     state: str  # "active", "expired", "revoked"
     created_ns: int
     expires_ns: int = 0  # 0 = never
+    service: str = ""
+    roles: tuple[str, ...] = ()
+    label: Label = "restricted"
+    last_used_ns: int | None = None  # by any gateway, a minute late; unknown is null
 
 
 class KeyPage(View, frozen=True, kw_only=True):

@@ -15,7 +15,18 @@ from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
 from andon.app.cli.table import cell
 
-_HEADINGS = ("ID", "TEAM", "OWNER", "ENDPOINTS", "COHORTS", "STATE", "CREATED", "EXPIRES")
+_HEADINGS = (
+    "ID",
+    "TEAM",
+    "OWNER",
+    "ENDPOINTS",
+    "COHORTS",
+    "ROLES",
+    "STATE",
+    "CREATED",
+    "EXPIRES",
+    "LAST USED",
+)
 
 
 def build() -> typer.Typer:
@@ -34,6 +45,11 @@ def create(
     cohort: Annotated[
         list[str] | None, typer.Option(help="A group that releases can pin; may be repeated.")
     ] = None,
+    service: Annotated[str, typer.Option(help="The Service that holds it: then that is who acts.")] = "",
+    role: Annotated[list[str] | None, typer.Option(help="What policies grant to; may be repeated.")] = None,
+    label: Annotated[
+        str, typer.Option(help="Highest data class: public, internal, confidential, restricted.")
+    ] = "restricted",
     expires: Annotated[str, typer.Option(help="How long it lives, such as 90d; by default for ever.")] = "",
 ) -> None:
     """Make a key; its secret is shown this once."""
@@ -44,6 +60,9 @@ def create(
         "endpoints": endpoint or [],
         "cohorts": cohort or [],
         "expires_in": expires,
+        "service": service,
+        "roles": role or [],
+        "label": label,
     }
     _show_secret(session, session.client().post("/v1/keys", body))
 
@@ -84,9 +103,11 @@ def _row(item: dict[str, Any]) -> list[str]:
         cell(item["owner"]),
         cell(item["endpoints"]) if item["endpoints"] else "all",
         cell(item["cohorts"]),
+        f"as {item['service']}" if item.get("service") else cell(item.get("roles", ())),
         item["state"],
         moment(item["created_ns"]),
         moment(item["expires_ns"]),
+        moment(item.get("last_used_ns") or 0),
     ]
 
 

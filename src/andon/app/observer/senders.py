@@ -9,13 +9,12 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 
-import msgspec
-
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Transient
 from andon.kernel.principals import Principal
-from andon.security.identity.model import API_KEY, ApiKeySpec
-from andon.security.identity.service import state
+from andon.kernel.snapshot import KeyEntry
+from andon.security.identity.model import API_KEY
+from andon.security.identity.service import key_entry
 from andon.security.identity.token import public_id
 from andon.store.model import Store, Unit
 
@@ -32,7 +31,7 @@ class Senders:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._read: OrderedDict[str, tuple[float, ApiKeySpec | None]] = OrderedDict()
+        self._read: OrderedDict[str, tuple[float, KeyEntry | None]] = OrderedDict()
         self._allowance = LOOKUPS_PER_S
         self._allowed_at = clock.monotonic()
 
@@ -41,15 +40,22 @@ class Senders:
         id_ = public_id(key.encode())
         if id_ is None:
             return None
-        spec = await self._spec(id_)
-        expected = bytes.fromhex(spec.digest) if spec is not None else _NO_DIGEST
-        if not hmac.compare_digest(expected, digest) or spec is None:
+        entry = await self._entry(id_)
+        expected = bytes.fromhex(entry.digest) if entry is not None else _NO_DIGEST
+        if not hmac.compare_digest(expected, digest) or entry is None:
             return None
-        if state(spec, self._clock.now_ns()) != "active":
+        if entry.expires_at_ns and self._clock.now_ns() >= entry.expires_at_ns:
             return None
-        return Principal(kind="key", id=id_, roles=("sender",), team=spec.team, owner=spec.owner)
+        return Principal(
+            kind="service" if entry.service else "key",
+            id=entry.service or id_,
+            roles=("sender", *entry.roles),
+            team=entry.team,
+            owner=entry.owner,
+            label=entry.label,
+        )
 
-    async def _spec(self, id_: str) -> ApiKeySpec | None:
+    async def _entry(self, id_: str) -> KeyEntry | None:
         now = self._clock.monotonic()
         known = self._read.get(id_)
         if known is not None and now - known[0] < FRESH_S:
@@ -57,19 +63,21 @@ class Senders:
             return known[1]
         self._spend(now)
 
-        def work(unit: Unit) -> ApiKeySpec | None:
-            record = unit.get(API_KEY.name, id_)
-            return None if record is None else msgspec.convert(record.spec, ApiKeySpec)
+        now_ns = self._clock.now_ns()
 
-        spec = await self._store.transact(work)
-        if spec is not None:
-            self._read[id_] = (now, spec)
+        def work(unit: Unit) -> KeyEntry | None:
+            record = unit.get(API_KEY.name, id_)
+            return None if record is None else key_entry(unit, record, now_ns)
+
+        entry = await self._store.transact(work)
+        if entry is not None:
+            self._read[id_] = (now, entry)
             self._read.move_to_end(id_)
             if len(self._read) > KEYS_MAX:
                 self._read.popitem(last=False)
         else:
             self._read.pop(id_, None)  # unknown ids are not remembered: there are more than fit
-        return spec
+        return entry
 
     def _spend(self, now: float) -> None:
         self._allowance = min(LOOKUPS_PER_S, self._allowance + (now - self._allowed_at) * LOOKUPS_PER_S)

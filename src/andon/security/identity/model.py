@@ -5,11 +5,15 @@ Teams are written by people; keys are made by verbs only, because their secret m
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from andon.control.kinds import Kind
+from andon.control.kinds import Kind, Problem, World
+from andon.kernel.labels import Label
+from andon.kernel.principals import RESERVED_ROLES
+from andon.security.identity.bindings import ROLE
+from andon.store.model import Record
 
 EVER = 0  # an expiry that never comes
 
@@ -54,6 +58,15 @@ class ApiKeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rotated_to: Annotated[
         str, msgspec.Meta(description="Public id of the key that takes over from this one.")
     ] = ""
+    service: Annotated[
+        str, msgspec.Meta(description="The Service that holds it: then that is who acts, with its roles.")
+    ] = ""
+    roles: Annotated[
+        tuple[str, ...], msgspec.Meta(description="What policies grant to; a Service has its own.")
+    ] = ()
+    label: Annotated[Label, msgspec.Meta(description="Highest data class that it may send and receive.")] = (
+        "restricted"
+    )
 
 
 TEAM = Kind(
@@ -62,6 +75,54 @@ TEAM = Kind(
     spec=TeamSpec,
     summary="A group of people that keys, limits and costs belong to.",
     columns=(("CONTACT", "spec.contact"), ("DESCRIPTION", "spec.description")),
+)
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A program with a name of its own, whoever's keys it holds today."""
+
+    description: Annotated[str, msgspec.Meta(max_length=500, description="What it does, for people.")] = ""
+    owner: Annotated[str, msgspec.Meta(max_length=200, description="The person who answers for it.")] = ""
+    team: Annotated[
+        str, msgspec.Meta(max_length=63, description="The Team that its limits and costs are counted for.")
+    ] = ""
+    roles: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=ROLE)], ...],
+        msgspec.Meta(max_length=50, description="What policies grant to; RoleBindings add to it."),
+    ] = ()
+    label: Annotated[Label, msgspec.Meta(description="Highest data class that it may handle.")] = "internal"
+
+
+def check_service(spec: Any, record: Record, world: World) -> list[Problem]:
+    """Its team exists and its roles may be given."""
+    assert isinstance(spec, ServiceSpec)
+    problems = [
+        Problem(path="spec.roles", message=f"The role '{role}' belongs to the factory's own processes.")
+        for role in spec.roles
+        if role in RESERVED_ROLES
+    ]
+    if spec.team and (TEAM.name, spec.team) not in world:
+        problems.append(
+            Problem(
+                path="spec.team", message=f"There is no Team '{spec.team}'.", hint="Add it, or correct it."
+            )
+        )
+    return problems
+
+
+SERVICE = Kind(
+    name="Service",
+    plural="services",
+    short=("svc",),
+    spec=ServiceSpec,
+    summary="A program that calls the factory: it holds keys, and acts under its own name.",
+    check=check_service,
+    columns=(
+        ("OWNER", "spec.owner"),
+        ("TEAM", "spec.team"),
+        ("ROLES", "spec.roles"),
+        ("LABEL", "spec.label"),
+    ),
 )
 
 API_KEY = Kind(
@@ -86,6 +147,12 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cohorts: Annotated[
         tuple[str, ...], msgspec.Meta(max_length=100, description="Cohorts for rollouts.")
     ] = ()
+    service: Annotated[str, msgspec.Meta(max_length=63, description="The Service that will hold it.")] = ""
+    roles: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=ROLE)], ...],
+        msgspec.Meta(max_length=50, description="What policies grant to; none for a key of a Service."),
+    ] = ()
+    label: Annotated[Label, msgspec.Meta(description="Highest data class.")] = "restricted"
     expires_in_s: Annotated[
         float | None, msgspec.Meta(gt=0, description="Seconds until it expires; left out: never.")
     ] = None
@@ -106,6 +173,9 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     revoked_at_ns: int
     rotated_to: str
     last_used_ns: int | None = None  # unknown is null
+    service: str = ""
+    roles: tuple[str, ...] = ()
+    label: Label = "restricted"
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

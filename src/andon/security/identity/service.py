@@ -14,9 +14,23 @@ import msgspec
 from andon.kernel.clock import Clock
 from andon.kernel.errors import Conflict, Refused
 from andon.kernel.events import Event
+from andon.kernel.labels import rank
+from andon.kernel.principals import RESERVED_ROLES, Principal
 from andon.kernel.random import Random
 from andon.kernel.snapshot import KeyEntry
-from andon.security.identity.model import API_KEY, EVER, TEAM, ApiKeySpec, CreatedKey, KeyRequest, KeyView
+from andon.security.identity.bindings import Bindings, binding_entries
+from andon.security.identity.model import (
+    API_KEY,
+    EVER,
+    SERVICE,
+    TEAM,
+    ApiKeySpec,
+    CreatedKey,
+    KeyRequest,
+    KeyView,
+    ServiceSpec,
+)
+from andon.security.identity.people import check_grant
 from andon.security.identity.token import Token, keyed_digest, make_token
 from andon.store.model import Record, Store, Unit
 
@@ -41,8 +55,9 @@ class Keys:
         self._pepper = pepper
         self._changed = changed
 
-    async def create(self, request: KeyRequest, *, actor: str) -> CreatedKey:
-        """A new key. Raises Refused for an unknown team or when there are too many keys."""
+    async def create(self, request: KeyRequest, *, actor: str, by: Principal | None = None) -> CreatedKey:
+        """A new key. Raises Refused for an unknown team or service, for roles that whoever asks (`by`) does not have
+        to give, or when there are too many keys."""
         # Drawn outside the unit of work: the store may run that again.
         token = make_token(self._random)
         now_ns = self._clock.now_ns()
@@ -55,21 +70,27 @@ class Keys:
             endpoints=request.endpoints,
             cohorts=request.cohorts,
             expires_at_ns=expires,
+            service=request.service,
+            roles=request.roles,
+            label=request.label,
         )
 
         def work(unit: Unit) -> KeyView:
             _check_team(unit, request.team)
+            _check_grant(unit, spec, by)
             if len(unit.list(API_KEY.name)) >= KEYS_MAX:
                 raise Refused(
                     "too_many_keys", f"There are {KEYS_MAX} keys.", hint="Purge revoked keys first."
                 )
             record = unit.put(_record(token.id, spec), expect_version=0)
-            unit.append(_event("key.created", token.id, actor, now_ns, owner=spec.owner, team=spec.team))
+            unit.append(_created(token.id, spec, actor, now_ns))
             return view(record, now_ns)
 
         return await self._finish(token, work)
 
-    async def rotate(self, id_: str, *, overlap_s: float = OVERLAP_S, actor: str) -> CreatedKey:
+    async def rotate(
+        self, id_: str, *, overlap_s: float = OVERLAP_S, actor: str, by: Principal | None = None
+    ) -> CreatedKey:
         """A successor with the same rights; the old key works `overlap_s` seconds more, or until its own expiry.
 
         The successor does not expire unless the old key had an expiry after the overlap, which it then keeps.
@@ -83,6 +104,7 @@ class Keys:
 
         def work(unit: Unit) -> KeyView:
             record, old = _get(unit, id_)
+            _check_grant(unit, old, by)  # its successor's secret is as good as the roles themselves
             if state(old, now_ns) in ("revoked", "expired"):
                 raise Refused(
                     "key_inactive",
@@ -145,23 +167,45 @@ class Keys:
 
 def key_entries(unit: Unit, now_ns: int) -> tuple[KeyEntry, ...]:
     """What a snapshot says of keys, by id. Revoked and expired ones are left out: the gateway forgets them."""
-    entries = []
-    for record in unit.list(API_KEY.name):
-        spec = msgspec.convert(record.spec, ApiKeySpec)
-        if state(spec, now_ns) in ("revoked", "expired"):
-            continue
-        entries.append(
-            KeyEntry(
-                id=record.name,
-                digest=spec.digest,
-                team=spec.team,
-                owner=spec.owner,
-                endpoints=spec.endpoints,
-                cohorts=spec.cohorts,
-                expires_at_ns=spec.expires_at_ns,
-            )
-        )
-    return tuple(sorted(entries, key=lambda entry: entry.id))
+    entries = (key_entry(unit, record, now_ns) for record in unit.list(API_KEY.name))
+    return tuple(sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.id))
+
+
+def key_entry(unit: Unit, record: Record, now_ns: int) -> KeyEntry | None:
+    """A key as it is recognised by; None where it is not in force, or where the service that holds it is gone."""
+    spec = msgspec.convert(record.spec, ApiKeySpec)
+    if state(spec, now_ns) in ("revoked", "expired"):
+        return None
+    entry = KeyEntry(
+        id=record.name,
+        digest=spec.digest,
+        team=spec.team,
+        owner=spec.owner,
+        endpoints=spec.endpoints,
+        cohorts=spec.cohorts,
+        expires_at_ns=spec.expires_at_ns,
+        roles=tuple(sorted(set(spec.roles) - RESERVED_ROLES)),
+        label=spec.label,
+    )
+    if not spec.service:
+        return entry
+    held = unit.get(SERVICE.name, spec.service)
+    if held is None:
+        return None
+    service = msgspec.convert(held.spec, ServiceSpec)
+    return msgspec.structs.replace(
+        entry,
+        service=spec.service,
+        team=spec.team or service.team,
+        owner=service.owner or spec.owner,
+        roles=service_roles(unit, spec.service, service),
+        label=min(spec.label, service.label, key=rank),
+    )
+
+
+def service_roles(unit: Unit, name: str, service: ServiceSpec) -> tuple[str, ...]:
+    """What a service is granted: its own roles and those bound to it."""
+    return Bindings(binding_entries(unit)).roles("", [f"service:{name}"], service.roles)
 
 
 def state(spec: ApiKeySpec, now_ns: int) -> str:
@@ -187,6 +231,9 @@ def view(record: Record, now_ns: int, last_used_ns: int | None = None) -> KeyVie
         revoked_at_ns=spec.revoked_at_ns,
         rotated_to=spec.rotated_to,
         last_used_ns=last_used_ns,
+        service=spec.service,
+        roles=spec.roles,
+        label=spec.label,
     )
 
 
@@ -206,6 +253,39 @@ def _get(unit: Unit, id_: str) -> tuple[Record, ApiKeySpec]:
             "key_not_found", "There is no key with this public id.", hint="See `andon keys list`.", status=404
         )
     return record, msgspec.convert(record.spec, ApiKeySpec)
+
+
+def _created(id_: str, spec: ApiKeySpec, actor: str, now_ns: int) -> Event:
+    more: dict[str, Any] = {"owner": spec.owner, "team": spec.team}
+    if spec.service:
+        more["service"] = spec.service
+    if spec.roles:
+        more["roles"] = list(spec.roles)
+    return _event("key.created", id_, actor, now_ns, **more)
+
+
+def _check_grant(unit: Unit, spec: ApiKeySpec, by: Principal | None) -> None:
+    """Whoever makes a key hands out what it may do. Raises Refused."""
+    roles = spec.roles
+    if spec.service:
+        record = unit.get(SERVICE.name, spec.service)
+        if record is None:
+            raise Refused(
+                "service_not_found",
+                f"There is no Service '{spec.service}'.",
+                hint="Add it to the factory file and apply.",
+                param="service",
+            )
+        if spec.roles:
+            raise Refused(
+                "roles_of_service",
+                "A key of a Service has the roles of the Service.",
+                hint="Leave the roles out, or give them to the Service.",
+                param="roles",
+            )
+        roles = service_roles(unit, spec.service, msgspec.convert(record.spec, ServiceSpec))
+    if by is not None:
+        check_grant(by, roles)
 
 
 def _check_team(unit: Unit, team: str) -> None:
