@@ -137,7 +137,6 @@ def test_a_guard_in_shadow_holds_nothing_back() -> None:
             seen.append(bytes(reply.body))
 
         one.upstream.script = [[*stream_of("a ze")[:2], look, *stream_of("bra")[1:], DONE]]
-        from andon.wire.model import Request
 
         await one.gateway.handle(
             Request(b"POST", b"/v1/chat/completions", b"", [], ask("x", **STREAM), ""), reply

@@ -18,6 +18,7 @@ from andon.security.abuse.penalties import Penalties
 from andon.security.abuse.settings import UNSET, AbuseSettings
 from andon.security.abuse.stage import AddressStage, ConductStage
 from andon.security.audit.stage import AuditStage
+from andon.security.guards.labelling import LabelStage
 from andon.security.identity.stage import IdentifyStage
 from andon.security.limits.model import Shared
 from andon.security.limits.stage import LimitStage
@@ -49,6 +50,7 @@ def build_chain(
         ConductStage(abuse, clock, keys, pepper),  # more than can be borne: 503; a key that must wait: 429
         LimitStage(clock, shared=shared),  # how much they may: 429; reserved now, settled at the end
         ValidateStage(),  # whether it is well-formed: 400, by the model's own signature
+        LabelStage(),  # what class its data is of, and whether that may go there: 403
         ReconsiderStage(authorise),  # may they still, now that its data is known: 403
         RolloutStage(
             gateway, clock, random, reports, Cuts(cuts)

@@ -13,6 +13,7 @@ from andon.lifecycle.endpoints.compilation import compile_endpoint
 from andon.lifecycle.endpoints.repository import ENDPOINT, load_facts
 from andon.lifecycle.rollouts.strategy import ReleaseSpec
 from andon.security.abuse.model import ABUSE_POLICY, abuse_entry
+from andon.security.guards.kinds import guard_entries
 from andon.security.identity.bindings import binding_entries
 from andon.security.identity.issuers import issuer_entries
 from andon.security.identity.service import key_entries
@@ -43,7 +44,8 @@ class Compiler:
         for record in unit.list(ENDPOINT):
             facts = load_facts(unit, record.name)
             if facts is not None:
-                entry = compile_endpoint(facts, lambda release: reach(unit, release), self._gateways)
+                guards = guard_entries(unit, facts.spec.guards)
+                entry = compile_endpoint(facts, lambda release: reach(unit, release), self._gateways, guards)
                 endpoints.append(kept(entry) if self._audited else entry)
         return Snapshot(
             version=0,

@@ -29,6 +29,9 @@ from andon.lifecycle.rollouts.stage import RolloutStage
 from andon.security.abuse.settings import UNSET, AbuseSettings
 from andon.security.abuse.stage import AddressStage, ConductStage
 from andon.security.audit.stage import AuditStage, AuditTerms
+from andon.security.guards.detectors import Means
+from andon.security.guards.engine import GuardEngine
+from andon.security.guards.vault import SealedVault
 from andon.security.identity.discovery import Upstreams
 from andon.security.identity.learning import KeyLearner
 from andon.security.identity.stage import IdentifyStage
@@ -127,6 +130,15 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         meters=meters,
         bodies=ground.bodies,
         learner=learner,
+        guards=GuardEngine(
+            Means(
+                clock=clock,
+                vault=SealedVault(ground.pepper),
+                secret=ground.pepper,
+                upstream=ground.upstream,
+                credentials=ground.credentials,
+            )
+        ),
     )
     audit = next(stage for stage in stages if isinstance(stage, AuditStage))
     if ground.audit is not None:

@@ -14,6 +14,7 @@ from andon.observability.quality.drift.kinds import MONITOR_KIND
 from andon.observability.quality.kinds import QUALITY_KIND
 from andon.security.abuse.model import ABUSE_POLICY
 from andon.security.admission.kinds import ADMISSION_KIND, SIGNER_KIND
+from andon.security.guards.kinds import guard_kind
 from andon.security.identity.bindings import ROLE_BINDING_KIND
 from andon.security.identity.issuers import ISSUER_KIND
 from andon.security.identity.model import API_KEY, SERVICE, TEAM
@@ -31,8 +32,8 @@ def catalogue() -> Catalogue:
     """The kinds of this version of Andon."""
     kinds = (
         TEAM,
-        API_KEY,
         SERVICE,
+        API_KEY,
         USER_KIND,
         ISSUER_KIND,
         ROLE_BINDING_KIND,
@@ -42,6 +43,7 @@ def catalogue() -> Catalogue:
         ADMISSION_KIND,
         MODEL_VERSION_KIND,
         DEPLOYMENT_KIND,
+        guard_kind(),
         ENDPOINT_KIND,
         ROLLOUT_KIND,
         LIMIT,

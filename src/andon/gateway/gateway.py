@@ -325,15 +325,8 @@ class Gateway:
             if x.shadow is not None:
                 self._shadows.copy(x)
             if x.stream:
-                opening = partial(self._opening, course)
-                course.stream = Stream(x, course.reply, opening, self._clock, self.settings)
-                if x.guarded is not None:
-                    course.stream.hold = self._guarding.hold(x)
-                if course.keeping is not None and course.keeping.outputs:
-                    course.stream.kept, course.stream.kept_max = bytearray(), course.keeping.bytes_max
-            answer = await self._dispatcher.run(course)
-            if x.guarded is not None:
-                answer = await self._guarding.answer(course, answer)
+                course.stream = self._stream(course)
+            answer = await self._asked(course)
             course.response_bytes = len(answer.body)
         except AndonError as raised:
             error = raised
@@ -355,6 +348,22 @@ class Gateway:
             except Transient as raised:
                 unrecorded = raised
         self._emit(course, answer, unrecorded or error, entry if unrecorded is None else None)
+
+    async def _asked(self, course: Course) -> Answer:
+        """The model's answer, as far as guards let it through."""
+        answer = await self._dispatcher.run(course)
+        if course.exchange.guarded is None:
+            return answer
+        return await self._guarding.answer(course, answer)
+
+    def _stream(self, course: Course) -> Stream:
+        x = course.exchange
+        stream = Stream(x, course.reply, partial(self._opening, course), self._clock, self.settings)
+        if x.guarded is not None:
+            stream.hold = self._guarding.hold(x)
+        if course.keeping is not None and course.keeping.outputs:
+            stream.kept, stream.kept_max = bytearray(), course.keeping.bytes_max
+        return stream
 
     def _opening(self, course: Course) -> bytes:
         """The head of a stream. What this and earlier attempts took upstream is not the gateway's own time."""

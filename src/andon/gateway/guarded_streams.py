@@ -8,17 +8,15 @@ edits that fall into it. Used by `gateway/streams`.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from andon.gateway.dialects.text_rules import ANSWER
 from andon.gateway.dialects.texts import Slot, Walk, apply, rewrite, utf8
 from andon.kernel.errors import AndonError, Refused, Transient
-from andon.kernel.guarding import Content, Edit, Piece, ToolCall, Watch
-
-if TYPE_CHECKING:
-    from andon.gateway.guarding import Guarded
+from andon.kernel.guarding import Content, Edit, GuardPlan, Judging, Piece, ToolCall, Watch
 
 HELD_BYTES_MAX: Final = 16 * 2**20  # of events that wait; beyond, the answer cannot be judged
 _encode = msgspec.json.Encoder().encode
@@ -58,6 +56,21 @@ class _Shape(msgspec.Struct):
 _shape = msgspec.json.Decoder(_Shape).decode
 _NOTHING: Final = _Shape()
 
+class Counts(Protocol):
+    """The exchange under its guards; `gateway/guarding` makes it."""
+
+    plan: GuardPlan
+    judging: Judging
+
+    def cleared(self, count: int, *, is_answer: bool) -> None:
+        """So many bytes of text were judged and may go on."""
+        ...
+
+    def streamed(self, events: Sequence[bytes]) -> None:
+        """The data of these events goes to the client."""
+        ...
+
+
 Key = tuple[str, tuple[int, ...]]  # pattern, and the indices that the events give, not their places
 
 
@@ -96,7 +109,7 @@ class _Held(NamedTuple):
 class Hold:
     """The events of one attempt's answer."""
 
-    def __init__(self, guarded: Guarded) -> None:
+    def __init__(self, guarded: Counts) -> None:
         self._guarded = guarded
         self._buffers = guarded.plan.buffers
         self.reset()

@@ -19,6 +19,7 @@ from andon.gateway.dialects.text_rules import ANSWER, INFERRED, REQUESTS
 from andon.gateway.dialects.texts import Rules, utf8
 from andon.gateway.guarded_streams import Hold
 from andon.gateway.meters import Meters
+from andon.kernel.clearance import label_refusal
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.exchange import Dialect, Exchange
 from andon.kernel.guarding import GuardPlan, Guards, Judgement
@@ -194,28 +195,6 @@ class Guarding:
             if x.told is not None:
                 x.told.prediction = None
             raise refusal
-
-
-def label_refusal(x: Exchange) -> Refused | None:
-    """Why data of the exchange's class may not go on: beyond what the endpoint takes, or its caller may handle."""
-    label, endpoint = x.label, x.endpoint
-    rank = RANKS[label]
-    if rank == 0 or endpoint is None:
-        return None
-    if rank > RANKS[endpoint.label_max]:
-        why = f"'{endpoint.name}' takes data up to class {endpoint.label_max}"
-    elif x.principal is not None and rank > RANKS[x.principal.label]:
-        why = f"this caller may handle data up to class {x.principal.label}"
-    elif x.key is not None and rank > RANKS[x.key.label]:
-        why = f"this key may handle data up to class {x.key.label}"
-    else:
-        return None
-    return Refused(
-        "label_not_allowed",
-        f"The data is {label}, and {why}.",
-        hint="Send it to an endpoint for such data, or leave the data out.",
-        status=403,
-    )
 
 
 def _bytes(

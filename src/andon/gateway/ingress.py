@@ -14,6 +14,7 @@ from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused
 from andon.kernel.exchange import Exchange
 from andon.kernel.ids import Ids
+from andon.kernel.labels import LABELS, RANKS
 from andon.kernel.trace import Beginnings, parse_traceparent, parse_xray, render
 from andon.wire.model import Request
 
@@ -32,6 +33,7 @@ _READ: Final = frozenset(
         b"idempotency-key",
         b"x-stainless-retry-count",
         b"x-andon-reference",
+        b"x-andon-label",
         *_TELLING,
     )
 )
@@ -71,6 +73,8 @@ class Ingress:
             if name in _READ:
                 if name in _TELLING:
                     has_more = True
+                elif name == b"x-andon-label":
+                    error = _take_label(x, value) or error
                 else:
                     error = _take(x, name, value) or error
         if has_more:
@@ -115,6 +119,16 @@ def _trace(x: Exchange) -> None:
         x.onward = onward
 
 
+def _take_label(x: Exchange, value: bytes) -> Refused | None:
+    """The data class that the caller says its data has; it can only raise the endpoint's own."""
+    for label in LABELS:
+        if value == label.encode():
+            if RANKS[label] > RANKS[x.label]:
+                x.label = label
+            return None
+    return Refused("invalid_header", f"x-andon-label is one of {', '.join(LABELS)}.")
+
+
 def _take(x: Exchange, name: bytes, value: bytes) -> Refused | None:
     """Put one header on the exchange; the refusal if its value cannot be."""
     if name == b"content-type":
@@ -126,6 +140,11 @@ def _take(x: Exchange, name: bytes, value: bytes) -> Refused | None:
                 "invalid_header", f"x-andon-reference must have 1 to {REFERENCE_MAX} printable characters."
             )
         x.reference = text
+    elif name == b"x-andon-label":
+        label = value.decode("latin-1")
+        if label not in RANKS:
+            return Refused("invalid_header", f"x-andon-label is one of {', '.join(LABELS)}.")
+        x.label = label  # type: ignore[assignment]  # one of the four, as asked above
     elif name == b"idempotency-key":
         if not 0 < len(value) <= IDEMPOTENCY_KEY_BYTES_MAX:
             return Refused("invalid_header", "Idempotency-Key must have 1 to 255 characters.")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from andon.control.kinds import Kind, Problem, World
+from andon.kernel.labels import RANKS
 from andon.kernel.units import duration_s, size_bytes
 from andon.lifecycle.endpoints.model import EndpointSpec
 from andon.lifecycle.rollouts.strategy import PinSpec, RolloutSpec, StrategySpec
@@ -54,7 +55,33 @@ def check_endpoint(spec: Any, record: Record, world: World) -> list[Problem]:
                     message=f"There is no other endpoint '{name}' to fall back to.",
                 )
             )
-    return found + _recording(spec, world) + _aliases(spec, record, world)
+    return found + _recording(spec, world) + _aliases(spec, record, world) + _guards(spec, world)
+
+
+def _guards(spec: EndpointSpec, world: World) -> list[Problem]:
+    """Guards that do not exist, and fallbacks that would be a way around theirs, or to where the data may not go."""
+    found = []
+    for number, name in enumerate(spec.guards):
+        at = f"spec.guards[{number}]"
+        if ("Guard", name) not in world:
+            found.append(Problem(path=at, message=f"There is no guard '{name}'."))
+        elif name in spec.guards[:number]:
+            found.append(Problem(path=at, message=f"Guard '{name}' is named twice."))
+    if RANKS[spec.label] > RANKS[spec.label_max]:
+        message = f"Its own data is {spec.label}, and it takes data up to {spec.label_max} only."
+        found.append(Problem(path="spec.labelMax", message=message))
+    for number, name in enumerate(spec.fallbacks):
+        other = world.get(("Endpoint", name))
+        missing = [
+            guard for guard in (other.spec.get("guards") or () if other else ()) if guard not in spec.guards
+        ]
+        if missing:
+            message = (
+                f"'{name}' is guarded by '{missing[0]}', and a request that falls back to it would not be."
+            )
+            hint = "Name the guard here too."
+            found.append(Problem(path=f"spec.fallbacks[{number}]", message=message, hint=hint))
+    return found
 
 
 def _recording(spec: EndpointSpec, world: World) -> list[Problem]:

@@ -1,7 +1,7 @@
 """Every text of a JSON body in any dialect, by place and byte offset, and the body again with some of them changed.
 
-A walk over the raw bytes, so that what is not changed keeps every byte and no spelling hides a text: duplicate keys,
-unknown fields and escapes are all seen. Pure; which text is whose says `text_rules`. The bytes were read as JSON before.
+A walk over the raw bytes, so that what is not changed keeps every byte and no spelling hides a text: unknown fields and
+escapes are seen, a key given twice is refused. Pure; which text is whose says `text_rules`. It was read as JSON before.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     escaped: frozenset[str] = frozenset()  # JSON inside a text
     probabilities: str = ""  # the object that repeats an answer token by token
     owners: frozenset[str] = frozenset()  # what tells whose words the others are: "messages.*.role"
-    place: Callable[[Slot, Mapping[Place, str]], Kind] = lambda slot, owners: "input"  # noqa: E731  a default
+    place: Callable[[Slot, Mapping[Place, str]], Kind] = lambda slot, owners: "input"
 
 
 class _Frame:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from andon.kernel.snapshot import (
     BodiesEntry,
     EndpointEntry,
+    GuardEntry,
     PredictionEntry,
     RecordingEntry,
     ReleaseEntry,
@@ -27,7 +28,9 @@ from andon.lifecycle.rollouts.strategy import ReleaseSpec
 Targets = Callable[[ReleaseSpec], tuple[tuple[TargetEntry, ...], Signature | None]]
 
 
-def compile_endpoint(facts: EndpointFacts, targets: Targets, gateways: int = 1) -> EndpointEntry:
+def compile_endpoint(
+    facts: EndpointFacts, targets: Targets, gateways: int = 1, guards: tuple[GuardEntry, ...] = ()
+) -> EndpointEntry:
     """The entry of one endpoint. Without a stable release it has none, and the gateway says so."""
     spec, status, latest = facts.spec, facts.status, facts.latest
     course = latest if latest is not None and latest.spec.number > status.absorbed else None
@@ -62,6 +65,11 @@ def compile_endpoint(facts: EndpointFacts, targets: Targets, gateways: int = 1) 
         on_full_disk=spec.on_full_disk,
         aliases=spec.aliases,
         recording=compile_recording(spec.recording),
+        label=spec.label,
+        label_max=spec.label_max,
+        priority=spec.priority,
+        guards=guards,
+        attributes=spec.attributes,
     )
 
 
@@ -85,6 +93,7 @@ def compile_recording(spec: RecordingSpec) -> RecordingEntry | None:
             outputs=bodies.outputs,
             share=bodies.share,
             bytes_max=size_bytes(bodies.max_bytes),
+            restricted=bodies.restricted,
         )
         if is_kept
         else None,

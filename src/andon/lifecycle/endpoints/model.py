@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from andon.kernel.labels import Label
 from andon.lifecycle.rollouts.strategy import ReleaseSpec, StrategySpec, Written
 
 D = msgspec.Meta
@@ -56,6 +57,9 @@ class BodiesSpec(Written, frozen=True, kw_only=True):
     share: Annotated[
         float, D(description="Share of requests, drawn from their ids; 1 = every one.", ge=0, le=1)
     ] = 1.0
+    restricted: Annotated[
+        bool, D(description="Also of exchanges of the class restricted, which are left out otherwise.")
+    ] = False
     max_bytes: Annotated[str, D(description="Of each body, such as 64Ki; beyond, its beginning is kept.")] = (
         "64Ki"
     )
@@ -98,6 +102,19 @@ class EndpointSpec(Written, frozen=True, kw_only=True):
     recording: Annotated[
         RecordingSpec, D(description="What the ledger remembers beyond the facts of each request.")
     ] = RecordingSpec()
+    guards: Annotated[
+        tuple[str, ...], D(description="Guards that judge its requests and answers, in this order.")
+    ] = ()
+    label: Annotated[Label, D(description="Data class of its own data: the lowest of its exchanges.")] = (
+        "internal"
+    )
+    label_max: Annotated[Label, D(description="Highest data class that may be sent to it.")] = "restricted"
+    priority: Annotated[
+        int, D(description="Under load, requests of a higher one are refused later.", ge=-100, le=100)
+    ] = 0
+    attributes: Annotated[
+        dict[str, str], D(description="What policies may ask of it, such as risk-tier.")
+    ] = {}
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

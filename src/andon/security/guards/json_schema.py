@@ -69,9 +69,7 @@ class Schema:
                 raise _refused(at, f"there is no {reference}")
         key = id(found)
         if key not in self._known:
-            self._known[key] = lambda value, nested: self._known[key](
-                value, nested
-            )  # while it refers to itself
+            self._known[key] = _yes  # while it refers to itself; what is asked later is the whole
             self._known[key] = self._compile(found, reference, depth)
         # What refers to itself at the same value would never end: each step counts as one level.
         return lambda value, nested: nested < DEPTH_MAX and self._known[key](value, nested + 1)
@@ -142,7 +140,7 @@ class Schema:
             or all(test(one, nested + 1) for test, one in zip(tests, value, strict=False))
         )
 
-    def _uniqueItems(self, wanted: bool, schema: Mapping[str, Any], at: str, depth: int) -> Check:  # noqa: FBT001, N802  a keyword
+    def _uniqueItems(self, wanted: bool, schema: Mapping[str, Any], at: str, depth: int) -> Check:  # noqa: N802  a keyword
         def check(value: Any, nested: int) -> bool:
             return not isinstance(value, list) or len({_canonical(one) for one in value}) == len(value)
 

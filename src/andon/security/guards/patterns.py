@@ -20,7 +20,10 @@ from andon.security.guards.regex_safety import width_of
 
 WORDS_MAX: Final = 5_000
 _CONFUSABLE: Final = str.maketrans(
-    "аеорсухіјѕԁԛѡ\u0261ɑοαερνκτιυωАВЕКМНОРСТУХІЈЅΑΒΕΖΗΙΚΜΝΟΡΤΥΧ\u0131\u2010\u2011\u2012\u2013\u2014\u2212\u2018\u2019",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u051b\u0461\u0261\u0251\u03bf"
+    "\u03b1\u03b5\u03c1\u03bd\u03ba\u03c4\u03b9\u03c5\u03c9\u0410\u0412\u0415\u041a\u041c\u041d\u041e"
+    "\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c"
+    "\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u0131\u2010\u2011\u2012\u2013\u2014\u2212\u2018\u2019",
     "aeopcyxijsdqwgaoaepvktiuwABEKMHOPCTYXIJSABEZHIKMNOPTYXi------''",
 )
 
