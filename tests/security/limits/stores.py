@@ -52,7 +52,8 @@ class RedisServer:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
                 return
             except OSError:
-                assert time.monotonic() < deadline and self.process.poll() is None
+                assert time.monotonic() < deadline
+                assert self.process.poll() is None
                 time.sleep(0.02)
 
     def kill(self) -> None:
@@ -121,7 +122,10 @@ def counter(name: str = "limit", subject: str = "subject", **ceilings: object) -
 async def sharing(channel: object, **settings: object) -> AsyncIterator[SharedCounters]:
     """One gateway's side, running and in touch."""
     shared = SharedCounters(
-        channel, SharedSettings(**{"patience_s": 5.0, **settings}), clock=SystemClock(), random=SeededRandom(1)
+        channel,
+        SharedSettings(**{"patience_s": 5.0, **settings}),
+        clock=SystemClock(),
+        random=SeededRandom(1),
     )
     task = asyncio.ensure_future(shared.run())
     try:

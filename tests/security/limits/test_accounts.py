@@ -79,7 +79,9 @@ def test_what_a_dead_gateway_held_comes_back_with_its_lease() -> None:
     assert ask(authority, "dead", 1, 5.0) == GRANTED
     assert ask(authority, "g", 1, 1.0, 10**6 + LEASE_US)[0] == REFUSED
     assert ask(authority, "g", 2, 5.0, 10**6 + LEASE_US + 1) == GRANTED
-    payload = packed([SMALL], [], [(0, 0.0, -5.0, 0.0)], [], [])  # it was only asleep: it gives back what it lost
+    payload = packed(
+        [SMALL], [], [(0, 0.0, -5.0, 0.0)], [], []
+    )  # it was only asleep: it gives back what it lost
     answer = msgspec.msgpack.decode(authority.apply("dead", 2, ["k"], payload, 10**6 + LEASE_US + 2))
     assert answer[0] == 1  # and is told so
     assert authority.records["k"].held == 5.0
@@ -109,9 +111,7 @@ def test_no_schedule_grants_more_than_there_is(steps: list[tuple[object, ...]]) 
     for gateway, moves, asks, wants, passed_us in steps:
         now_us += passed_us
         numbers[gateway] = numbers.get(gateway, 0) + 1
-        authority.apply(
-            gateway, numbers[gateway], KEYS, packed(DEFINITIONS, [], moves, asks, wants), now_us
-        )
+        authority.apply(gateway, numbers[gateway], KEYS, packed(DEFINITIONS, [], moves, asks, wants), now_us)
         for key, definition in zip(KEYS, DEFINITIONS, strict=True):
             record = authority.records[key]
             assert record.debt + record.held + record.lent <= definition[1] + 1e-6
@@ -136,14 +136,19 @@ def test_the_script_means_what_the_authority_means(tmp_path: Path) -> None:
             parts = (
                 DEFINITIONS,
                 [(dice.randrange(3), draw(), draw())] if dice.random() < 0.05 else [],
-                [(dice.randrange(3), draw(-6, 0), draw(-6, 0), draw(-2, 2)) for _ in range(dice.randrange(3))],
+                [
+                    (dice.randrange(3), draw(-6, 0), draw(-6, 0), draw(-2, 2))
+                    for _ in range(dice.randrange(3))
+                ],
                 [
                     [(place, draw(0, 3), draw(0, 2)) for place in dice.sample(range(3), dice.randint(1, 3))]
                     for _ in range(dice.randrange(3))
                 ],
                 [(dice.randrange(3), draw())] if dice.random() < 0.3 else [],
             )
-            numbers[gateway] = number = numbers.get(gateway, 0) + (dice.random() < 0.95 or gateway not in numbers)
+            numbers[gateway] = number = numbers.get(gateway, 0) + (
+                dice.random() < 0.95 or gateway not in numbers
+            )
             payload = msgspec.msgpack.encode([3600 * 10**6, *parts])
             seconds, micros = client.time()
             expected = authority.apply(gateway, number, KEYS, payload, seconds * 10**6 + micros)

@@ -1,4 +1,4 @@
-"""Counters that gateways share: exact, nothing refused that there is room for, and what happens when the store is away."""
+"""Counters that gateways share: exact, nothing refused that there is room for; what happens without the store."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def test_two_gateways_on_one_redis_serve_exactly_the_limit(tmp_path: Path) -> No
 def test_a_small_limit_can_be_used_up_by_whichever_gateway_asks(limit: int) -> None:
     async def main() -> None:
         authority = Authority()
-        async with sharing(MemoryChannel(authority, "a")) as one, sharing(MemoryChannel(authority, "b")) as two:
+        async with (
+            sharing(MemoryChannel(authority, "a")) as one,
+            sharing(MemoryChannel(authority, "b")) as two,
+        ):
             first, second = (counter(requests_per_minute=1, burst_requests=limit) for _ in range(2))
             assert isinstance(await take(one, first), Grant)
             for _ in range(limit - 1):
@@ -64,7 +67,10 @@ def test_a_small_limit_can_be_used_up_by_whichever_gateway_asks(limit: int) -> N
 def test_a_hot_counter_is_granted_from_memory_and_what_lies_unused_is_called_back() -> None:
     async def main() -> None:
         authority = Authority()
-        async with sharing(MemoryChannel(authority, "a")) as one, sharing(MemoryChannel(authority, "b")) as two:
+        async with (
+            sharing(MemoryChannel(authority, "a")) as one,
+            sharing(MemoryChannel(authority, "b")) as two,
+        ):
             first, second = (counter(requests_per_minute=1, burst_requests=2000) for _ in range(2))
             served = 0
             while one.counts["lent"] < 100:
@@ -82,7 +88,10 @@ def test_a_hot_counter_is_granted_from_memory_and_what_lies_unused_is_called_bac
 def test_tokens_are_held_then_charged_and_places_come_back() -> None:
     async def main() -> None:
         authority = Authority()
-        async with sharing(MemoryChannel(authority, "a")) as one, sharing(MemoryChannel(authority, "b")) as two:
+        async with (
+            sharing(MemoryChannel(authority, "a")) as one,
+            sharing(MemoryChannel(authority, "b")) as two,
+        ):
             ceilings = {"tokens_per_minute": 60, "burst_tokens": 1000, "concurrency": 2}
             first, second = counter(**ceilings), counter(**ceilings)
             big = await take(one, first, 800)
@@ -167,7 +176,9 @@ def test_a_gateway_that_slept_beyond_its_lease_spends_nothing_that_went_back() -
 
 
 @pytest.mark.parametrize(("mode", "granted"), [("closed", 0), ("open", 30), ("localShare", 5)])
-def test_each_limit_does_what_it_declares_while_the_store_is_away(mode: str, granted: int, tmp_path: Path) -> None:
+def test_each_limit_does_what_it_declares_while_the_store_is_away(
+    mode: str, granted: int, tmp_path: Path
+) -> None:
     async def main(server: object) -> None:
         channel = RedisChannel(server.url, "f", "g:1")
         async with sharing(channel, patience_s=0.2, gateways=4) as one:

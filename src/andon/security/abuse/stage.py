@@ -25,6 +25,7 @@ WIRE_OFFENCES: Final = frozenset(
     {"malformed_request", "head_timeout", "body_timeout", "slow_reader", "chunk_overhead", "head_too_large"}
 )  # what a server refuses before there is an exchange
 GUARD_POINTS: Final = 3.0  # a guard blocked: dearer than a mistake
+BLOCKED: Final = "conduct_blocked"
 SHED_S: Final = 1.0
 MINUTE_S: Final = 60.0
 
@@ -63,8 +64,8 @@ class AddressStage:
         """
         status, principal = exchange.status, exchange.principal
         if status in OFFENCES:
-            if exchange.error_code.startswith("upstream_"):
-                return
+            if exchange.error_code.startswith("upstream_") or exchange.error_code == BLOCKED:
+                return  # the provider's word, or our own: nothing that the caller did now
             points = GUARD_POINTS if exchange.error_code.startswith("guard") else 1.0
             if principal is None or principal.kind == "anonymous":
                 address = self.addresses.client(exchange.peer, exchange.headers)
@@ -207,7 +208,7 @@ class ConductStage:
         if held is not None and held.until > now:
             if held.policy.action == "block":
                 return Refused(
-                    "conduct_blocked",
+                    BLOCKED,
                     "This endpoint is closed to this caller for some time.",
                     hint="Ask the owner of the factory.",
                     status=403,
