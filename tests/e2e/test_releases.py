@@ -184,7 +184,7 @@ def test_a_model_that_does_not_load_is_named_and_the_stable_one_goes_on(line: Li
         told = wait_for(
             "the reason", lambda words=words: _line_about("broken.onnx", factory.andon(*words).stdout)
         )
-        assert "cannot load" in told
+        assert "is not admitted" in told
     assert caller.infer("unloadable").headers["x-andon-release"] == "credit@1"
 
 

@@ -271,7 +271,8 @@ def test_a_model_that_cannot_be_served_ends_the_process_with_its_reason(
 
 def test_a_stop_while_loading_ends_at_once(tmp_path: Path) -> None:
     source = tmp_path / "model.py"
-    source.write_text("import time\nopen(__file__ + '.began', 'w').close()\ntime.sleep(600)\n")
+    began = f"{source}.began"  # not beside the file that runs: that is a private copy
+    source.write_text(f"import time\nopen({began!r}, 'w').close()\ntime.sleep(600)\n")
     spec = ReplicaSpec(
         id="s-1-r1", deployment="s-1", model="s", version="1", source=str(source), linger_s=0.0
     )

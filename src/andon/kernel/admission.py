@@ -48,3 +48,35 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The part of a ModelVersion's status that is about admission."""
 
     admission: Admission | None = None
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How a version stood up to an attack, under stated conditions."""
+
+    digest: str  # of the bytes that were attacked
+    attack: str  # "hopskipjump", "zoo"
+    norm: str  # "linf", "l2"
+    epsilon: float  # share of each feature's range
+    budget: int  # queries for each row
+    seed: int
+    rows: int
+    clean_accuracy: float
+    robust_accuracy: float
+    robust_low: float  # 95 % interval (Wilson)
+    robust_high: float
+    clean_low: float
+    clean_high: float
+    queries: int
+    data: str = ""  # what it was attacked on: a file's name and digest
+    at: int = 0  # ns since the epoch
+
+    def is_like(self, other: Assessment) -> bool:
+        """Whether two can be compared: the same attack, at the same strength, on the same data."""
+        mine = (self.attack, self.norm, self.epsilon, self.budget, self.data)
+        return mine == (other.attack, other.norm, other.epsilon, other.budget, other.data)
+
+
+class Assessed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The part of a ModelVersion's status that is about assessments; the newest is last."""
+
+    assessments: tuple[Assessment, ...] = ()

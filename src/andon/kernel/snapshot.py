@@ -174,8 +174,8 @@ class GateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One gate of a rollout, explicit in every field, with its share of alpha already divided."""
 
     name: str
-    # The observer judges the last three; a gateway is told of errorRate and latency only.
-    metric: Literal["errorRate", "latency", "quality", "calibration", "drift"]
+    # The observer judges the last four; a gateway is told of errorRate and latency only.
+    metric: Literal["errorRate", "latency", "quality", "calibration", "drift", "robustness"]
     alpha: float  # this gate's own share in this gateway
     margin: float  # latency: ratio allowed (1.25); of all others: absolute difference allowed
     direction: Literal["increase", "decrease"] = "increase"
@@ -184,6 +184,7 @@ class GateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_missing_data: Literal["hold", "abort", "promote"] = "hold"
     quantiles: tuple[float, ...] = (0.5, 0.95)  # latency only
     slack_ms: float = 0.0  # latency only: a difference up to this never counts, whatever the ratio
+    at_least: float | None = None  # robustness only: the robust accuracy below which it breaches
 
 
 class PinEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -184,6 +184,8 @@ def _gates(strategy: StrategySpec) -> list[Problem]:
         if gate.metric != "latency" and gate.margin is not None and gate.margin >= 0.5:
             what = "An error rate's" if gate.metric == "errorRate" else "This gate's"
             found.append(Problem(path=f"{at}.margin", message=f"{what} margin is a difference below 0.5."))
+        if gate.at_least is not None and gate.metric != "robustness":
+            found.append(Problem(path=f"{at}.atLeast", message=f"A gate on {gate.metric} has no such bound."))
         if gate.metric == "drift" and gate.direction != "increase":
             found.append(
                 Problem(

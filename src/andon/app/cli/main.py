@@ -23,12 +23,14 @@ from andon.app.cli import (
     keys,
     ledger,
     machine,
+    models,
     login,
     objectives,
     quality,
     query,
     releases,
     resources,
+    scan,
     secrets,
     status,
     top,
@@ -52,12 +54,13 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(options)
-    for group in (machine, status, desired, resources, releases, top, traffic, query, facts, journal, login):
+    for group in (machine, status, desired, resources, releases, top, traffic, query, facts, journal, login, scan):
         group.register(app)
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
     app.add_typer(secrets.build(), name="secrets")
     app.add_typer(certs.build(), name="certs")
+    app.add_typer(models.build(), name="models")
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
     app.add_typer(alerts.build(), name="alerts")

@@ -12,10 +12,12 @@ import msgspec
 import structlog
 
 from andon.app.observer.part import ObserverGround
+from andon.kernel.admission import Admitted, Assessed, Assessment
 from andon.kernel.errors import AndonError
 from andon.kernel.reports import Cut, GateReading, Progress, Report
 from andon.kernel.snapshot import GateEntry
 from andon.ledger.queries import Engine
+from andon.lifecycle.rollouts.assessed import judge_robustness
 from andon.lifecycle.rollouts.compilation import gate_entries
 from andon.lifecycle.rollouts.labelled import LABELLED, OBSERVED, Trial, judge_trials
 from andon.lifecycle.rollouts.model import ENDED, ROLLOUT, STOPPED, Course
@@ -23,6 +25,7 @@ from andon.lifecycle.rollouts.reports import OBSERVER, RolloutReports
 from andon.lifecycle.rollouts.repository import course_of
 from andon.observability.quality.model import MONITOR, MonitorSpec
 from andon.observability.quality.trials import Contest, Known, read_labelled, read_scored
+from andon.serving.models.model import MODEL_VERSION
 from andon.store.model import Record
 
 PERIOD_S = 5.0
@@ -36,6 +39,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     entry: GateEntry
     monitor: MonitorSpec | None
     missing: str = ""  # why there is none
+    versions: tuple[Record | None, Record | None] = (None, None)  # robustness: of source and target
 
 
 class ObservedGates:
@@ -58,8 +62,8 @@ class ObservedGates:
 
     async def turn(self) -> None:
         """One look at every rollout under way."""
-        rollouts, monitors = await self._ground.store.transact(
-            lambda unit: (unit.list(ROLLOUT), unit.list(MONITOR))
+        rollouts, monitors, versions = await self._ground.store.transact(
+            lambda unit: (unit.list(ROLLOUT), unit.list(MONITOR), unit.list(MODEL_VERSION))
         )
         courses = [(record, course_of(record)) for record in rollouts]
         under_way = [
@@ -71,7 +75,7 @@ class ObservedGates:
             course.name: self._told[course.name] for _, course in under_way if course.name in self._told
         }
         for record, course in under_way:
-            asked = asked_of(course, monitors)
+            asked = asked_of(course, monitors, versions)
             if asked:
                 await self._judge(record, course, asked)
 
@@ -92,13 +96,17 @@ class ObservedGates:
         self._told[course.name] = readings
 
 
-def asked_of(course: Course, monitors: Sequence[Record]) -> list[Asked]:
+def asked_of(course: Course, monitors: Sequence[Record], versions: Sequence[Record] = ()) -> list[Asked]:
     """The gates of a rollout that are judged here, each with its monitor."""
     found = []
+    served = {record.name: record for record in versions}
     specs = {record.name: msgspec.convert(record.spec, MonitorSpec) for record in monitors}
     names = {gate.name: gate.monitor for gate in course.spec.strategy.in_force}
     own = [name for name, spec in specs.items() if spec.endpoint == course.spec.endpoint]
     for entry in gate_entries(course.spec.strategy, 1):
+        if entry.metric == "robustness":
+            both = (served.get(course.spec.source.deployment), served.get(course.spec.target.deployment))
+            found.append(Asked(entry=entry, monitor=None, versions=both))
         if entry.metric not in OBSERVED:
             continue
         name = names[entry.name] or (own[0] if len(own) == 1 else "")
@@ -123,7 +131,7 @@ def read_all(engine: Engine, contest: Contest, asked: Sequence[Asked]) -> list[l
     """What is known for each gate. Blocking; raises `Refused` where the ledger cannot be asked."""
     found: list[list[Known]] = []
     for one in asked:
-        if one.missing:
+        if one.missing or one.entry.metric == "robustness":
             found.append([])
         elif one.entry.metric == "drift":
             found.append(read_scored(engine, contest))
@@ -135,6 +143,9 @@ def read_all(engine: Engine, contest: Contest, asked: Sequence[Asked]) -> list[l
 
 def judge(asked: Asked, known: Sequence[Known]) -> GateReading:
     """The verdict of one gate."""
+    if asked.entry.metric == "robustness":
+        source, target = (assessments_of(record) for record in asked.versions)
+        return judge_robustness(asked.entry, source, target)
     calibration = asked.entry.metric == "calibration"
     reading = judge_trials(
         asked.entry,
@@ -150,6 +161,15 @@ def judge(asked: Asked, known: Sequence[Known]) -> GateReading:
         ],
     )
     return msgspec.structs.replace(reading, reason=asked.missing) if asked.missing else reading
+
+
+def assessments_of(record: Record | None) -> tuple[Assessment, ...]:
+    """The assessments of the very bytes that a version is admitted with, the newest last."""
+    if record is None:
+        return ()
+    admission = msgspec.convert(record.status, Admitted).admission
+    listed = msgspec.convert(record.status, Assessed).assessments
+    return tuple(one for one in listed if admission is not None and one.digest == admission.digest)
 
 
 def reports_of(

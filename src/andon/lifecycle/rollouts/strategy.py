@@ -116,11 +116,12 @@ class GateSpec(Written, frozen=True, kw_only=True):
 
     name: Annotated[str, D(description="Unique in the strategy.", min_length=1)]
     metric: Annotated[
-        Literal["errorRate", "latency", "quality", "calibration", "drift"],
+        Literal["errorRate", "latency", "quality", "calibration", "drift", "robustness"],
         D(
             description="What is compared between the arms. quality: wrong answers, as labels tell; calibration: "
-            "squared errors of the probability (Brier), as labels tell; drift: where the scores lie. The last three "
-            "need an endpoint that records predictions, and the first two of them a Monitor of the endpoint."
+            "squared errors of the probability (Brier), as labels tell; drift: where the scores lie. These three "
+            "need an endpoint that records predictions, and the first two of them a Monitor of the endpoint. "
+            "robustness: the robust accuracy of the newest assessment of each version."
         ),
     ]
     monitor: Annotated[
@@ -153,6 +154,10 @@ class GateSpec(Written, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 2.0
+    at_least: Annotated[
+        Annotated[float, D(ge=0, le=1)] | None,
+        D(description="Robustness only: robust accuracy that the new version must have."),
+    ] = None
     alpha_share: Annotated[
         Annotated[float, D(gt=0, le=1)] | None,
         D(description="Share of the strategy's alpha; by default errorRate and quality 4 parts, others 1."),

@@ -140,7 +140,7 @@ def verify(bundle: bytes, files: Sequence[FileEntry], signers: Mapping[str, Ed25
         raise _refused("signature_wrong", "No signer that this factory declares signed it.")
     try:
         statement = msgspec.json.decode(payload, type=Statement)
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _refused("signature_unreadable", "What was signed is no statement about a model.") from error
     _check(statement, files)
     return Verified(signer=signer, digest=statement.subject[0].digest.sha256)
@@ -157,7 +157,7 @@ def _envelope(bundle: bytes) -> _Envelope:
             if is_bundle
             else msgspec.convert(document, _Envelope)
         )
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _refused(
             "signature_unreadable", "The signature is no DSSE envelope and no Sigstore bundle."
         ) from error

@@ -78,6 +78,21 @@ class ResourcesSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cpu_threads: Annotated[int, Meta(description="Threads of one prediction.", ge=1, le=256)] = 1
 
 
+class CardSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What the papers of a version say besides what Andon knows: its model card and bill of materials."""
+
+    licence: Annotated[str, Meta(description="Its licence, as an SPDX id.", max_length=100)] = ""
+    datasets: Annotated[tuple[str, ...], Meta(description="What it was trained on.", max_length=100)] = ()
+    derived_from: Annotated[tuple[str, ...], Meta(description="Models it was made from.", max_length=20)] = ()
+    use_cases: Annotated[tuple[str, ...], Meta(description="What it is meant for.", max_length=50)] = ()
+    limitations: Annotated[
+        tuple[str, ...], Meta(description="Where it should not be trusted.", max_length=50)
+    ] = ()
+    ethical_considerations: Annotated[
+        tuple[str, ...], Meta(description="Whom it may harm, and how that is held off.", max_length=50)
+    ] = ()
+
+
 class AllowSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """An exception: findings of the scan that somebody answers for, and until when."""
 
@@ -123,6 +138,7 @@ class ModelVersionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         AllowSpec | None,
         Meta(description="Findings of the scan that are accepted; what is refused outright cannot be."),
     ] = None
+    card: Annotated[CardSpec, Meta(description="What its model card says.")] = CardSpec()
     signature: Annotated[
         SignatureSpec | None, Meta(description="What it takes and gives; else read from the model.")
     ] = None

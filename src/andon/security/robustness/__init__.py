@@ -1,0 +1,1 @@
+"""How well a model stands up to somebody who may only ask it: black-box attacks under a stated budget of queries."""
