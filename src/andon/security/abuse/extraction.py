@@ -126,8 +126,10 @@ class Extraction:
         by_endpoint: dict[str, list[tuple[str, _Watched, float]]] = {}
         for (principal, endpoint), watched in list(self._watched.items()):
             policy = policies.get(endpoint)
-            if policy is None or now - watched.began > 2 * policy.window_s:
-                del self._watched[principal, endpoint]
+            if policy is not None and now - watched.began >= policy.window_s and watched.requests:
+                watched.roll(now, policy.window_s)
+            elif policy is None or now - watched.began >= policy.window_s:
+                del self._watched[principal, endpoint]  # not seen for a whole window
                 continue
             by_endpoint.setdefault(endpoint, []).append((principal, watched, watched.inputs.count()))
         found: list[Suspicion] = []
