@@ -14,6 +14,7 @@ from andon.app import views
 from andon.app.admission_routes import admission_routes
 from andon.app.identity_routes import identity_routes
 from andon.app.observer.table import observer_routes
+from andon.app.policy_routes import policy_routes
 from andon.app.secret_routes import secret_routes
 from andon.app.services import RolloutVerb, Services
 from andon.control.documents import Document, Source, parse_sources
@@ -82,6 +83,7 @@ class Api:
     async def plan(self, call: Call) -> ChangePlan:
         """What apply would do."""
         documents = await self._services.runner.run(lambda: self._documents(call.body))
+        await self._services.secrets.look_up([document.content.spec for document in documents])
         return await self._factory.plan(documents, prune=call.body.prune)
 
     def _documents(self, request: views.PlanRequest) -> list[Document]:
@@ -292,10 +294,10 @@ def build_routes(services: Services) -> Sequence[Route]:
         *_key_routes(api),
         *_traffic_routes(api),
         *secret_routes(services.secrets),
-        *observer_routes(),
         *admission_routes(services.papers),
         *identity_routes(services),
         *policy_routes(services.policies),
+        *observer_routes(),
     )
 
 

@@ -35,6 +35,8 @@ from andon.app.observer.forwarding import forward_to
 from andon.app.observer.senders import Senders
 from andon.app.plan_changes import PlanChanges
 from andon.app.policies import PolicyBook
+from andon.app.policy_verbs import PolicyDesk
+from andon.app.policy_vocabulary import vocabulary
 from andon.app.rotating import Rotation, RotationGround
 from andon.app.secret_verbs import SecretVerbs
 from andon.app.services import Services
@@ -121,7 +123,7 @@ class ControlProcess:
             await book.refresh()
             authoriser = Authoriser(book, clock, "control", self._records, book)
             changes = PlanChanges(built.store, book, authoriser)
-            services = self._services(built, changes, identities)
+            services = self._services(built, changes, identities, self._desk(built, book))
             server = self._server(services, identities.authenticator, authoriser, internal, transport)
             tasks += [asyncio.create_task(loop) for loop in transport.loops()]
             tasks.append(asyncio.create_task(server.serve()))
@@ -208,7 +210,21 @@ class ControlProcess:
         )
         return SecretVerbs(built.secrets, rotation, lambda: built.publisher.encoded)
 
-    def _services(self, built: AssembledControl, changes: PlanChanges, identities: Identities) -> Services:
+    def _desk(self, built: AssembledControl, book: PolicyBook) -> PolicyDesk:
+        catalogue = built.factory.catalogue
+        return PolicyDesk(
+            built.store,
+            book,
+            catalogue,
+            vocabulary(kind.name for kind in catalogue),
+            clock=self._clock,
+            ledger=FileDisk(self._home.ledger),
+            runner=ThreadRunner(1),
+        )
+
+    def _services(
+        self, built: AssembledControl, changes: PlanChanges, identities: Identities, desk: PolicyDesk
+    ) -> Services:
         return Services(
             clock=self._clock,
             runner=self._runner,
@@ -221,6 +237,7 @@ class ControlProcess:
             papers=ModelPapers(built.store, self._clock, self._random, self._home.root, self._home.models),
             health=ControlHealth(built.publisher, lambda: built.driver.counts.bugs),
             changes=changes,
+            policies=desk,
             identities=identities,
         )
 

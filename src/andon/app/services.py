@@ -113,7 +113,7 @@ class Services:
     ledger: Ledger
     gateways: Gateways
     health: Health
-    changes: Changes = NoPolicies()
+    changes: Changes = NoPolicies()  # noqa: RUF009  # it has no state
     policies: PolicyVerbs = cast("PolicyVerbs", NoPolicyVerbs())  # noqa: RUF009  # it has no state
     papers: Papers = NoPapers()  # noqa: RUF009  # it has no state
     identities: Identities | None = None  # None = nobody signs in here; keys only

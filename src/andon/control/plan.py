@@ -131,8 +131,8 @@ def make_plan(
 
 
 def plan_id(plan: ChangePlan) -> str:
-    """The name of a plan, from its content."""
-    return f"plan-{digest_of(msgspec.structs.replace(plan, id=''))[:16]}"
+    """The name of a plan, from its content: long enough that nobody finds two plans of one name to approve."""
+    return f"plan-{digest_of(msgspec.structs.replace(plan, id=''))[:32]}"
 
 
 def moved_since(plan: ChangePlan, base: Base) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def plan(
     else:
         emit(session, answer, lambda: render_plan(answer, session.colour), _subjects(answer))
     if out is not None:
-        session.note(f"Saved. To do exactly this: andon apply {out}")
+        session.note(f"Saved as {answer['id']}. To do exactly this: andon apply {out}")
     return CHANGES_WAIT if _changes(answer) else 0
 
 

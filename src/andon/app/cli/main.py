@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli import (
+    access,
     alerts,
+    audit,
     certs,
     dashboards,
     desired,
@@ -22,9 +24,9 @@ from andon.app.cli import (
     journal,
     keys,
     ledger,
+    login,
     machine,
     models,
-    login,
     objectives,
     quality,
     query,
@@ -54,8 +56,23 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(options)
-    for group in (machine, status, desired, resources, releases, top, traffic, query, facts, journal, login, scan):
+    for group in (
+        machine,
+        status,
+        desired,
+        resources,
+        releases,
+        top,
+        traffic,
+        query,
+        facts,
+        journal,
+        login,
+        scan,
+    ):
         group.register(app)
+    access.register(app)
+    app.add_typer(access.build(), name="policies")
     app.add_typer(ledger.build(), name="ledger")
     app.add_typer(keys.build(), name="keys")
     app.add_typer(secrets.build(), name="secrets")
@@ -64,6 +81,7 @@ def build() -> typer.Typer:
     app.add_typer(objectives.build(), name="objectives")
     app.add_typer(drift.build(), name="drift")
     app.add_typer(alerts.build(), name="alerts")
+    app.add_typer(audit.build(), name="audit")
     app.add_typer(dashboards.build(), name="dashboards")
     app.add_typer(quality.build(), name="quality")
     return app

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from andon.app.cli.access import explain_access
 from andon.app.cli.client import Client, segment
 from andon.app.cli.journal import HEADINGS, event_rows, moment
 from andon.app.cli.output import emit, emit_table, to_yaml
@@ -98,11 +99,24 @@ def explain(
     topic: Annotated[
         str, typer.Argument(help="KIND or KIND.path, such as Endpoint.spec.release; or 'rollout'.")
     ],
-    name: Annotated[str, typer.Argument(help="With 'rollout': which one.")] = "",
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]", help="With 'rollout': which; with 'access': who, what, on what."),
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--context", help="With 'access': FIELD=VALUE; may be repeated.")
+    ] = None,
 ) -> None:
-    """What a field means; or, with `rollout NAME`, why a release stands where it stands."""
+    """What a field means; why a release stands where it stands; or why an access is allowed or not.
+
+    andon explain Endpoint.spec.release; andon explain rollout NAME; andon explain access PRINCIPAL ACTION RESOURCE.
+    """
     session: Session = context.obj
-    if name:
+    if topic.lower() == "access":
+        explain_access(session, words or [], given)
+        return
+    if words:
+        name = words[0]
         if topic.lower() not in ("rollout", "rollouts", "ro"):
             raise Refused(
                 "topic_unknown",

@@ -77,7 +77,14 @@ def subject_of(unit: Unit, subject: str) -> tuple[Resource, str]:
 def approve(
     unit: Unit, principal: Principal, subject: str, *, reason: str, now_ns: int, life_ns: int
 ) -> Record:
-    """Keep an approval; saying yes again renews it. Raises Refused 404, or 429 where there are too many."""
+    """Keep an approval; saying yes again renews it. Raises Refused: 403 for machines, 404, 429 for too many."""
+    if principal.kind != "user":
+        raise Refused(
+            "approval_by_people",
+            "Only a person can approve: a key or a service may belong to whoever asks.",
+            hint="Sign in with andon login and approve again.",
+            status=403,
+        )
     _, digest = subject_of(unit, subject)
     held = [(record, msgspec.convert(record.spec, ApprovalSpec)) for record in unit.list(APPROVAL)]
     for record, spec in held:

@@ -62,12 +62,13 @@ def matches(head: Head, asked: Asked) -> bool:
     """Whether the policy concerns the request at all."""
     return (
         (head.actions is None or not head.actions.isdisjoint(asked.actions))
-        and _within(head.principal, asked.principal, asked.principal_ancestors)
-        and _within(head.resource, asked.resource, frozenset((asked.resource,)))
+        and within(head.principal, asked.principal, asked.principal_ancestors)
+        and within(head.resource, asked.resource, frozenset((asked.resource,)))
     )
 
 
-def _within(scope: Scope, uid: Uid, ancestors: frozenset[Uid]) -> bool:
+def within(scope: Scope, uid: Uid, ancestors: frozenset[Uid]) -> bool:
+    """Whether a thing is what a scope asks for."""
     if scope.type and scope.type != uid[0]:
         return False
     if scope.within is None:
