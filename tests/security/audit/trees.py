@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from andon.security.audit.hashing import NodeAt, leaf_hash, root_of
+from andon.security.audit.hashing import NodeAt, leaf_hash, node_hash, root_of, tree_root
+from andon.security.audit.proving import prove_consistency, prove_inclusion
+from andon.security.audit.verifying import is_consistent, is_included
 
 LEAVES = [
     bytes.fromhex(text)
@@ -112,3 +114,104 @@ def nodes_of(entries: Sequence[bytes]) -> NodeAt:
         return root_of(hashes[begin : begin + (1 << height)])
 
     return node_at
+
+
+SOME = bytes.fromhex("abacaba000000000000000000000000000000000000000000060061e00123456")
+Inclusion = tuple[int, int, bytes, Sequence[bytes], bytes]
+Consistency = tuple[int, int, Sequence[bytes], bytes, bytes]
+
+
+def wrong_inclusions(index: int, size: int, leaf: bytes, pieces: list[bytes], root: bytes) -> list[Inclusion]:
+    """What transparency-dev's published vectors alter in a proof of inclusion."""
+    wrong: list[Inclusion] = [
+        (index - 1, size, leaf, pieces, root),
+        (index + 1, size, leaf, pieces, root),
+        (index ^ 2, size, leaf, pieces, root),
+        (index, size * 2, leaf, pieces, root),
+        (index, size // 2, leaf, pieces, root),
+        (index, size, b"WrongLeaf", pieces, root),
+        (index, size, leaf, pieces, bytes.fromhex(EMPTY_ROOT)),
+        (index, size, leaf, pieces, SOME),
+        (index, size, leaf, [*pieces, b""], root),
+        (index, size, leaf, [*pieces, root], root),
+        (index, size, leaf, [b"", *pieces], root),
+        (index, size, leaf, [root, *pieces], root),
+        *((index, size, leaf, flipped(pieces, at), root) for at in range(len(pieces))),
+    ]
+    if pieces:
+        wrong.append((index, size, leaf, pieces[:-1], root))
+    if len(pieces) > 1:
+        wrong.append((index, size, leaf, [pieces[0], SOME, *pieces[1:]], root))
+    return wrong
+
+
+def wrong_consistencies(old: int, new: int, pieces: list[bytes], was: bytes, now: bytes) -> list[Consistency]:
+    """What transparency-dev's published vectors alter in a proof of consistency."""
+    if not pieces:
+        return []
+    return [
+        (old - 1, new, pieces, was, now),
+        (old + 1, new, pieces, was, now),
+        (old ^ 2, new, pieces, was, now),
+        (old, new * 2, pieces, was, now),
+        (old, new // 2, pieces, was, now),
+        (old, new, pieces, b"WrongRoot", now),
+        (old, new, pieces, was, b"WrongRoot"),
+        (old, new, pieces, now, was),
+        (old, new, [], was, now),
+        (old, new, [*pieces, b""], was, now),
+        (old, new, [*pieces, was], was, now),
+        (old, new, [*pieces, now], was, now),
+        (old, new, [b"", *pieces], was, now),
+        (old, new, [was, *pieces], was, now),
+        (old, new, [now, *pieces], was, now),
+        (old, new, [pieces[0], *pieces], was, now),
+        (old, new, pieces[:-1], was, now),
+        *((old, new, flipped(pieces, at), was, now) for at in range(len(pieces))),
+    ]
+
+
+# (earlier size, later size, their roots, proof, whether it holds)
+EDGES: list[tuple[int, int, bytes, bytes, list[bytes], bool]] = [
+    (0, 0, b"1", b"2", [], False),
+    (1, 1, b"1", b"2", [], False),
+    (0, 0, b"1", b"1", [], True),
+    (0, 1, b"1", b"2", [], True),
+    (1, 1, b"2", b"2", [], True),
+    (1, 0, b"1", b"2", [], False),
+    (2, 1, b"1", b"2", [], False),
+    (1, 2, b"1", b"2", [], False),
+    (0, 0, SOME, SOME, [SOME], False),
+    (0, 1, SOME, SOME, [SOME], False),
+    (1, 1, SOME, SOME, [SOME], False),
+]
+
+
+def flipped(pieces: list[bytes], at: int) -> list[bytes]:
+    """The same proof with one bit changed."""
+    changed = bytes([pieces[at][0] ^ 8]) + pieces[at][1:]
+    return [*pieces[:at], changed, *pieces[at + 1 :]]
+
+
+def vectors() -> list[bool]:
+    """Every known answer, each as whether it is given."""
+    node_at = nodes_of(LEAVES)
+    passed = [
+        root_of([]).hex() == EMPTY_ROOT,
+        leaf_hash(b"").hex() == EMPTY_LEAF,
+        leaf_hash(b"L123456").hex() == LEAF_L123456,
+        node_hash(b"N123", b"N456").hex() == NODE_N123_N456,
+        *(tree_root(node_at, size) == ROOTS[size - 1] for size in range(1, 9)),
+        *(is_consistent(old, new, proof, was, now) is holds for old, new, was, now, proof, holds in EDGES),
+    ]
+    for index, size, proof in INCLUSION:
+        pieces = [bytes.fromhex(piece) for piece in proof]
+        right = (index, size, leaf_hash(LEAVES[index]), pieces, ROOTS[size - 1])
+        passed += [prove_inclusion(node_at, index, size) == pieces, is_included(*right)]
+        passed += [not is_included(*wrong) for wrong in wrong_inclusions(*right)]
+    for old, new, proof in CONSISTENCY:
+        pieces = [bytes.fromhex(piece) for piece in proof]
+        grown = (old, new, pieces, ROOTS[old - 1], ROOTS[new - 1])
+        passed += [prove_consistency(node_at, old, new) == pieces, is_consistent(*grown)]
+        passed += [not is_consistent(*wrong) for wrong in wrong_consistencies(*grown)]
+    return passed

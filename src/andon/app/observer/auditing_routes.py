@@ -57,6 +57,10 @@ class ShredReceipt(views.View, frozen=True, kw_only=True):
     keys: tuple[str, ...]
 
 
+class RotateRequest(views.Input, frozen=True, kw_only=True):
+    """Nothing needs to be said."""
+
+
 class TilePath1(msgspec.Struct, frozen=True, kw_only=True):
     """A tile whose number has three digits."""
 
@@ -115,6 +119,7 @@ def auditing_routes(verbs: Any) -> Sequence[Route]:
             path="/v1/audit/rotate",
             name="rotateAuditKey",
             action="audit.rotate",
+            request=RotateRequest,
             response=AuditStatus,
             handler=verbs.rotate,
             summary="Sign with a new key from now on; the old one vouches for it",

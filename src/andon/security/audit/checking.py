@@ -168,6 +168,7 @@ def _walk(
         entries = read_entries(source, number, size)
         hashes = [leaf_hash(entry) for entry in entries]
         above.check(0, number, hashes)
+        _check_earlier(source, number, entries, findings)
         payloads = read_payloads(source.folder, number, size) if isinstance(source, FolderSource) else None
         for at, entry in enumerate(entries):
             edge.add(hashes[at])
@@ -198,7 +199,7 @@ class _Tiles:
             found = (self._source.read(tiles.tile_path(level, number)) or b"")[: HASH_BYTES * width]
         if found != whole:
             self._findings.fault(f"{path} is not what the entries give")
-        for earlier, data in self._leftovers(tiles.tile_path(level, number)):
+        for earlier, data in _leftovers(self._source, tiles.tile_path(level, number)):
             if earlier <= width and data != whole[: HASH_BYTES * earlier]:
                 self._findings.fault(
                     f"{tiles.tile_path(level, number, earlier)} is not what the entries give"
@@ -220,14 +221,21 @@ class _Tiles:
             self._rising[level - 1] = []
             self.check(level, number // WIDTH, waiting)
 
-    def _leftovers(self, path: str) -> Iterator[tuple[int, bytes]]:
-        """Earlier partial tiles are still read by somebody: they must be true as well. Only a folder can list them."""
-        if not isinstance(self._source, FolderSource):
-            return
-        folder: Path = self._source.folder / (path + ".p")
-        for one in sorted(folder.glob("*")) if folder.is_dir() else ():
-            if one.name.isdecimal():
-                yield int(one.name), one.read_bytes()
+
+def _leftovers(source: LogSource, path: str) -> Iterator[tuple[int, bytes]]:
+    """Earlier partial tiles are still read by somebody: they must be true as well. Only a folder can list them."""
+    if not isinstance(source, FolderSource):
+        return
+    folder: Path = source.folder / (path + ".p")
+    for one in sorted(folder.glob("*")) if folder.is_dir() else ():
+        if one.name.isdecimal():
+            yield int(one.name), one.read_bytes()
+
+
+def _check_earlier(source: LogSource, number: int, entries: Sequence[bytes], findings: Findings) -> None:
+    for width, data in _leftovers(source, tiles.entries_path(number)):
+        if width <= len(entries) and data != tiles.pack_entries(entries[:width]):
+            findings.fault(f"{tiles.entries_path(number, width)} is not what the log holds")
 
 
 def _check_entry(place: int, entry: bytes, findings: Findings, payload: bytes | None) -> None:

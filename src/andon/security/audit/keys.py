@@ -29,7 +29,7 @@ _TITLE: Final = "andon audit key"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class Successor(msgspec.Struct, frozen=True, kw_only=True):
+class Successor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key and why to believe in it."""
 
     vkey: str
@@ -83,11 +83,13 @@ def load_signing_key(folder: Path, disk: Disk, random: Random, factory: str) -> 
 
 def rotate(signing: SigningKey, folder: Path, disk: Disk, random: Random, size: int) -> SigningKey:
     """Replace the key, with a statement by the one before. Raises OSError."""
+    if len(signing.keys) >= ROTATIONS_MAX:
+        raise Refused("audit_too_many", f"A log has at most {ROTATIONS_MAX} keys.", hint="Begin a new log.")
     key = Ed25519PrivateKey.from_private_bytes(random.secret_bytes(SEED_BYTES))
     vkey = str(public_vkey(signing.name, ED25519, key))
     private = f"{signing.name} {_text_of(key.private_bytes_raw())}\n".encode()
     statement = signing.sign(_statement(signing.name, size, vkey))
-    keys = (*signing.keys, Successor(vkey=vkey, size=size, statement=str(statement)))[-ROTATIONS_MAX:]
+    keys = (*signing.keys, Successor(vkey=vkey, size=size, statement=str(statement)))
     disk.replace(NEXT_FILE, private)
     disk.replace(KEYS, msgspec.json.encode(keys))
     disk.replace(KEY_FILE, private)
@@ -109,20 +111,27 @@ def read_keys(data: bytes) -> tuple[Successor, ...]:
 
 def present_key(trusted: Vkey, keys: tuple[Successor, ...]) -> Vkey:
     """The key that signs now, from one that is trusted, by way of signed statements. Raises `Refused`."""
-    current = trusted
-    for successor in keys:
-        if not successor.statement or successor.vkey == str(current):
-            continue
+    if not any(successor.vkey == str(trusted) for successor in keys):
+        raise _unknown()
+    current = read_vkey(keys[0].vkey)
+    if keys[0].size or keys[0].statement:
+        raise _unknown()
+    for successor in keys[1:]:
         note = read_note(successor.statement)
-        if note.text == _statement(current.name, successor.size, successor.vkey) and signed_by(note, current):
-            current = read_vkey(successor.vkey)
-    if keys and str(current) != keys[-1].vkey:
-        raise Refused(
-            "audit_key_unknown",
-            "No statement leads from the public key that was given to the one that signs this log.",
-            hint="Use the public key of this log; if it is, somebody else signs it now.",
-        )
+        if note.text != _statement(current.name, successor.size, successor.vkey) or not signed_by(
+            note, current
+        ):
+            raise _unknown()
+        current = read_vkey(successor.vkey)
     return current
+
+
+def _unknown() -> Refused:
+    return Refused(
+        "audit_key_unknown",
+        "No statement leads from the public key that was given to the one that signs this log.",
+        hint="Use the public key of this log; if it is, somebody else signs it now.",
+    )
 
 
 def _statement(name: str, size: int, vkey: str) -> str:

@@ -173,7 +173,12 @@ class LogWriter:
         self._push(tree, level + 1, root_of(hashes), files)
 
     def _tidy(self) -> None:
-        """Partial tiles are kept for readers until the full one is signed (C2SP tlog-tiles)."""
+        """Partial tiles are kept for readers until the full one is signed (C2SP tlog-tiles); of payloads, the last."""
+        current = tiles.payload_path(self.signed.size // WIDTH) + ".p"
+        for name in sorted(self._disk.list(current), key=lambda name: int(name) if name.isdecimal() else 0)[
+            :-1
+        ]:
+            self._disk.remove(f"{current}/{name}")
         for folder in self._full:
             for name in self._disk.list(folder):
                 self._disk.remove(f"{folder}/{name}")
