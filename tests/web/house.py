@@ -15,6 +15,8 @@ import uvicorn
 
 from andon.app import views
 from andon.app.api import build_routes
+from andon.app.identity import IdentityGround, assemble_identities, read_reference
+from andon.app.issuing import IssuerClients
 from andon.app.policies import PolicyBook
 from andon.app.services import RolloutVerb, Services
 from andon.control.catalogue import Catalogue
@@ -29,7 +31,7 @@ from andon.kernel.reports import GateReading, Report
 from andon.store.runner import ThreadRunner
 from andon.store.sql import open_store
 from andon.web.application import Surroundings, build_application
-from andon.web.authentication import Authenticator, Credential, keyed_digest
+from andon.web.authentication import Credential, keyed_digest
 from andon.web.authorisation import Authoriser
 
 PEPPER = b"pepper" * 8
@@ -206,16 +208,6 @@ async def house(database: Path | None = None) -> AsyncIterator[tuple[Any, Servic
     clock = SystemClock()
     runner = ThreadRunner(1)
     store = await open_store(f"sqlite:///{database}" if database else "sqlite://", clock, runner)
-    services = Services(
-        clock=clock,
-        runner=runner,
-        factory=Factory(store, Catalogue([WIDGET, GADGET]), lambda: None),
-        rollouts=FakeRollouts(),
-        keys=FakeKeys(),
-        ledger=FakeLedger(),
-        gateways=FakeGateways(),
-        health=FakeHealth(),
-    )
     credentials = tuple(
         Credential(principal=principal, digest=keyed_digest(key, PEPPER))
         for principal, key in (
@@ -223,9 +215,34 @@ async def house(database: Path | None = None) -> AsyncIterator[tuple[Any, Servic
             (Principal(kind="gateway", id="0", roles=("gateway",)), GATEWAY),
         )
     )
+    issuers = IssuerClients(clock)
+    identities = assemble_identities(
+        IdentityGround(
+            store=store,
+            clock=clock,
+            random=SystemRandom(),
+            runner=runner,
+            pepper=PEPPER,
+            upstreams=issuers.find,
+            credentials=credentials,
+            lookup=None,
+            secrets=read_reference,
+        )
+    )
+    services = Services(
+        clock=clock,
+        runner=runner,
+        identities=identities,
+        factory=Factory(store, Catalogue([WIDGET, GADGET]), lambda: None),
+        rollouts=FakeRollouts(),
+        keys=FakeKeys(),
+        ledger=FakeLedger(),
+        gateways=FakeGateways(),
+        health=FakeHealth(),
+    )
     book = PolicyBook(store, clock)
     surroundings = Surroundings(
-        authenticator=Authenticator(credentials, PEPPER),
+        authenticator=identities.authenticator,
         authoriser=Authoriser(book, clock, "control", facts=book),
         clock=clock,
         ids=Ids(clock, SystemRandom()),
@@ -234,6 +251,8 @@ async def house(database: Path | None = None) -> AsyncIterator[tuple[Any, Servic
     try:
         yield build_application(build_routes(services), surroundings), services
     finally:
+        await identities.directory.close()
+        await issuers.close()
         await store.close()
         runner.close()
 

@@ -112,13 +112,15 @@ class Attempts:
         self._users: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._addresses: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, user: str, address: str) -> None:
-        """Count one attempt, whether the user exists or not; raises Transient 429 when there were too many."""
+    def take(self, user: str | None, address: str) -> None:
+        """Count one attempt, whether the user exists or not; raises Transient 429 when there were too many.
+
+        Without a user, as for codes that nobody can guess, only the address counts.
+        """
         now = self._clock.monotonic()
-        waits = (
-            _take(self._addresses, address, now, ADDRESS_TRIES, ADDRESS_REFILL_S),
-            _take(self._users, user, now, TRIES, REFILL_S),
-        )
+        waits = [_take(self._addresses, address, now, ADDRESS_TRIES, ADDRESS_REFILL_S)]
+        if user is not None:
+            waits.append(_take(self._users, user, now, TRIES, REFILL_S))
         if any(waits):
             raise Transient(
                 "sign_in_busy",

@@ -152,7 +152,7 @@ class People:
     async def accept(self, code: str, user: str, password: str, address: str) -> str:
         """Set the password of whom a code was made for; their name. Raises Refused, in the same words for every
         code that is not good."""
-        self._attempts.take(f"code {address}", address)
+        self._attempts.take(None, address)
         if user:
             _check_name(user)
         place = code_hash(code) if CODE.fullmatch(code) else ""

@@ -6,6 +6,7 @@ symmetric keys are never taken, whatever a set says. What is not usable is left 
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from typing import Any, Final
 
 import msgspec
@@ -109,10 +110,11 @@ def _import(item: dict[str, Any], kind: str, id_: str, fitting: frozenset[str]) 
     try:
         key: RSAKey | ECKey | OKPKey
         if kind == "RSA":
-            key = RSAKey.import_key(bare)
-            bits = key.public_key.key_size
-            if not RSA_BITS_MIN <= bits <= RSA_BITS_MAX:
+            modulus = urlsafe_b64decode(str(bare["n"]) + "==")
+            if not RSA_BITS_MIN <= int.from_bytes(modulus, "big").bit_length() <= RSA_BITS_MAX:
                 return f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits"
+            key = RSAKey.import_key(bare)
+            _ = key.public_key
         elif kind == "EC":
             key = ECKey.import_key(bare)
             _ = key.public_key
