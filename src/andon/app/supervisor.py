@@ -153,6 +153,12 @@ class Supervisor:
                 ),
             )
         ]
+        self.witness = Child(
+            "witness",
+            [sys.executable, "-m", "andon.app.witness_process", "--home", str(home.root)],
+            home.logs / "witness.log",
+            self._environment(),
+        )
         self.observer = Child(
             "observer",
             [sys.executable, "-m", "andon.app.observer.process", "--home", str(home.root)],
@@ -216,6 +222,9 @@ class Supervisor:
         if self.info.observer_url:
             self.observer.start(self._clock)
             self.children.append(self.observer)
+            if self._settings.audit_witness:
+                self.witness.start(self._clock)
+                self.children.append(self.witness)
 
     async def keep(self, told: Callable[[str], None]) -> None:
         """Restart what dies, with growing delays, until `stopping` is set."""

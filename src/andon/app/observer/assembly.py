@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from andon.app.observer.alerts import build_alerts
+from andon.app.observer.auditing import build_auditing
 from andon.app.observer.changes import build_changes
 from andon.app.observer.drift import build_drift
 from andon.app.observer.engagement import build_engagement
@@ -39,6 +40,7 @@ def builders() -> tuple[Build, ...]:
         build_drift,
         build_changes,
         build_quality,
+        build_auditing,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from andon.app.observer.alerts_routes import alerts_routes
+from andon.app.observer.auditing_routes import auditing_routes
 from andon.app.observer.drift_routes import drift_routes
 from andon.app.observer.engagement_routes import engagement_routes
 from andon.app.observer.facts_routes import facts_routes
@@ -60,6 +61,7 @@ def observer_routes() -> Sequence[Route]:
             *alerts_routes(Absent()),
             *quality_routes(Absent()),
             *sealing_routes(Absent()),
+            *auditing_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
         )
     )
