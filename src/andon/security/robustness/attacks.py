@@ -16,6 +16,9 @@ from typing import Any
 from andon.kernel.errors import Refused
 from andon.security.robustness.model import Outcome, Predict, Terms
 
+_STARTS, _STARTS_AT_ONCE = 20, 5
+_ATTEMPTS_MAX = 50  # of one row; each but the last ended before the budget did
+
 
 class _Spent(Exception):
     """The row's budget is spent."""
@@ -48,12 +51,12 @@ class _Watched:
         self._terms = terms
         self._low, self._width = spans
         self._row: Any = None
-        self._label = -1
+        self.label = -1
         self._left = 0
 
     def begin(self, row: Any, label: int) -> None:
         """Attack another row; its label is what the model rightly said."""
-        self._row, self._label, self._left = row, label, self._terms.budget
+        self._row, self.label, self._left = row, label, self._terms.budget
 
     def __call__(self, points: Any) -> Any:
         """Scores of points in the unit cube. Raises `_Fallen` or `_Spent`."""
@@ -69,7 +72,7 @@ class _Watched:
         differences = points - self._row
         norm = np.inf if self._terms.norm == "linf" else 2
         near = np.linalg.norm(differences, ord=norm, axis=1) <= self._terms.epsilon + 1e-9
-        if bool((near & (scores.argmax(axis=1) != self._label)).any()):
+        if bool((near & (scores.argmax(axis=1) != self.label)).any()):
             raise _Fallen
         if self._left <= 0:
             raise _Spent
@@ -103,18 +106,44 @@ def assess(predict: Predict, rows: Any, labels: Any, terms: Terms) -> Outcome:
     for place in right:
         row = (rows[chosen[place]] - low) / width
         watched.begin(row, int(said[place]))
+        drawn = np.random.RandomState(terms.seed + place)
         np.random.seed(terms.seed + place)  # the toolbox draws from the global generator
-        stood += _stands(evasion, classifier, row, terms)
+        stood += _stands(_Row(evasion, classifier, watched, row, drawn), terms)
     return Outcome(rows=len(chosen), right=len(right), stood=stood, queries=watched.queries)
 
 
-def _stands(evasion: Any, classifier: Any, row: Any, terms: Terms) -> bool:
+class _Row:
+    """One row under attack."""
+
+    def __init__(self, evasion: Any, classifier: Any, watched: _Watched, row: Any, drawn: Any) -> None:
+        self.evasion = evasion
+        self.classifier = classifier
+        self.row = row[None, :].astype("float32")
+        self._watched = watched
+        self._drawn = drawn
+
+    def start(self) -> Any:
+        """A point with another answer to begin from. The toolbox would draw it by a generator that nobody seeds."""
+        for _ in range(_STARTS):
+            points = self._drawn.uniform(size=(_STARTS_AT_ONCE, self.row.shape[1]))
+            answers = self._watched(points).argmax(axis=1)
+            other = (answers != self._watched.label).nonzero()[0]
+            if len(other):
+                return points[other[0]][None, :].astype("float32")
+        return None
+
+
+def _stands(one: _Row, terms: Terms) -> bool:
     """Whether the row's answer stays, as far as the budget shows; an attack that gives up begins again."""
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")  # of the toolbox, about rows that it could not move
-            for _ in range(terms.budget):
-                _attack(evasion, classifier, terms).generate(x=row[None, :].astype("float32"))
+            for _ in range(_ATTEMPTS_MAX):
+                attack = _attack(one.evasion, one.classifier, terms)
+                if terms.attack == "zoo":
+                    attack.generate(x=one.row)
+                elif (start := one.start()) is not None:
+                    attack.generate(x=one.row, x_adv_init=start)
     except _Fallen:
         return False
     except _Spent:
