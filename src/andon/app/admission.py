@@ -6,6 +6,7 @@ Joins what rooms know of one version: its resources, the manifest that admission
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,8 @@ from andon.kernel.random import Random
 from andon.security.admission.model import FileEntry
 from andon.security.supply.bom import Measure, ModelFacts, model_bom
 from andon.security.supply.card import model_card
-from andon.security.supply.requirements import packages_of_model
+from andon.security.supply.controller import Places
+from andon.security.supply.requirements import Package, normalise, packages_of_model
 from andon.serving.models.model import MODEL, MODEL_VERSION, ModelSpec, ModelVersionSpec, Tensor
 from andon.store.model import Record, Store, Unit
 
@@ -136,6 +138,28 @@ class ModelPapers:
         partial = path.with_name(f"{name}.part")
         partial.write_bytes(content)
         partial.replace(path)
+
+
+def installed_packages() -> list[Package]:
+    """What is installed beside Andon, by name and version."""
+    named = ((one.metadata["Name"], one.version) for one in distributions())
+    return sorted(
+        {
+            Package(name=normalise(name), version=version, source="installed")
+            for name, version in named
+            if name
+        }
+    )
+
+
+def places_of(root: Path, kept: Path) -> Places:
+    """Where vulnerability data and judgements are looked for: `.andon/osv`, `.andon/vex.json`."""
+    return Places(
+        root=root,
+        data=kept.parent / "osv",
+        judgements=kept.parent / "vex.json",
+        report=kept / "vulnerabilities.json",
+    )
 
 
 def _version(unit: Unit, name: str) -> Record:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from andon.app.admission import installed_packages, places_of
 from andon.app.compiling import Compiler
 from andon.app.keeping import Keeping, KeptSecrets, inspector
 from andon.app.kinds import catalogue
@@ -34,6 +35,7 @@ from andon.security.identity.discovery import Upstreams
 from andon.security.identity.issuer_controller import IssuerController
 from andon.security.identity.service import Keys
 from andon.security.identity.uses import KeyUses
+from andon.security.supply.controller import VulnerabilityController
 from andon.serving.deployments.controller import DeploymentController, SweepController
 from andon.serving.executors.port import Executor
 from andon.serving.models.digest import take
@@ -95,6 +97,8 @@ def assemble_control(ground: ControlGround) -> AssembledControl:
         controllers.append(IssuerController(store, ground.issuers, clock, ground.root))
     if ground.models is not None:
         controllers.append(AdmissionController(store, clock, take, ground.root, ground.models))
+        places = places_of(ground.root, ground.models)
+        controllers.append(VulnerabilityController(store, clock, places, installed_packages))
     driver = Driver(store, clock, random, controllers, Terms(owner=ground.owner))
     compiler = Compiler(
         ground.root.name,

@@ -35,6 +35,17 @@ PERIOD_S = 5.0
 _LOOKS_MAX = 10_000
 
 
+class Hashed(Protocol):
+    """One file of a copy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
 class Copy(Protocol):
     """A private copy of a model, hashed as it was written."""
 
@@ -43,7 +54,7 @@ class Copy(Protocol):
     @property
     def digest(self) -> str: ...
     @property
-    def files(self) -> Sequence[FileEntry]: ...
+    def files(self) -> Sequence[Hashed]: ...
 
 
 Take = Callable[[Path, Path], Copy]
