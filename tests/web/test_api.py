@@ -201,11 +201,17 @@ def test_readiness_says_what_does_not_hold() -> None:
     run(work)
 
 
-def test_every_route_but_the_probes_and_the_metrics_needs_a_key() -> None:
+# Who signs in has no key yet, who signs out may have none any more, and whoever asks who they are needs no permission.
+SIGNING_IN = {"", "/acceptance", "/login", "/callback", "/collection", "/logout"}
+
+
+def test_every_route_but_the_probes_the_metrics_and_signing_in_needs_a_key() -> None:
     async def work(caller: Caller, services: Services) -> None:
         routes = build_routes(services)
         # Control passes /metrics on; whether a key is wanted is a setting, and the observer holds it.
-        assert {route.path for route in routes if route.action == OPEN} == {"/livez", "/readyz", "/metrics"}
+        signing_in = {"/v1/session" + path for path in SIGNING_IN}
+        opened = {route.path for route in routes if route.action == OPEN}
+        assert opened == {"/livez", "/readyz", "/metrics"} | signing_in
         caller.key = ""
         for route in routes:
             if route.action != OPEN:

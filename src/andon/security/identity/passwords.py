@@ -64,7 +64,7 @@ def check_password(password: str, user: str) -> None:
         why = f"a password has {LENGTH_MIN} to {LENGTH_MAX} characters"
     elif len(set(text)) < 5:
         why = "it repeats itself too much"
-    elif any(word in text.lower() for word in (*_COMMON, user.lower())):
+    elif any(word in text.lower() for word in (*_COMMON, *([user.lower()] if len(user) > 3 else []))):
         why = "it contains what is guessed first: a well-known word, or the name of the user"
     else:
         return
