@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -61,21 +61,47 @@ class Sort:
     counts: bool = True  # what it looked at has been scanned
 
 
-def _elsewhere(module: str) -> Callable[[Any, Means], Any]:
-    """A detector of a room of its own, loaded when it is asked for."""
+class PiiSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """Settings of the detector `pii`."""
 
-    def make(settings: Any, means: Means) -> Any:
-        try:
-            found = importlib.import_module(f"andon.security.guards.{module}")
-        except ModuleNotFoundError as error:
-            raise Refused(
-                "guard_invalid",
-                f"This detector needs {error.name}, which is not installed.",
-                hint="Install it with: pip install 'andon[guards]'",
-            ) from error
-        return found.build(settings)
+    entities: Annotated[
+        tuple[str, ...], msgspec.Meta(description="What is looked for; left out: what tells who a person is.")
+    ] = ()
 
-    return make
+
+class NoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A detector that has nothing to set."""
+
+
+def _load(module: str) -> Any:
+    """A detector's module, loaded when a guard names it. Raises Refused where something that it needs is missing."""
+    try:
+        return importlib.import_module(f"andon.security.guards.{module}")
+    except ModuleNotFoundError as error:
+        raise Refused(
+            "guard_invalid",
+            f"This detector needs {error.name}, which is not installed.",
+            hint="Install it with: pip install 'andon[guards]'",
+        ) from error
+
+
+def _injection(settings: Mapping[str, Any], means: Means) -> Any:
+    return _load("injection.classifier").build(settings)
+
+
+def _pii(settings: PiiSettings, means: Means) -> Any:
+    found = _load("pii.detector")
+    unknown = [name for name in settings.entities if name not in found.ENTITIES]
+    if unknown:
+        known = ", ".join(found.ENTITIES)
+        raise Refused("guard_invalid", f"'{unknown[0]}' is nothing that it finds; it finds {known}.")
+    return found.PiiDetector(settings.entities or found.IDENTIFYING)
+
+
+def _secrets(settings: NoSettings, means: Means) -> Any:
+    return _load("secrets.detector").SecretDetector()
 
 
 def _external(settings: ExternalSettings, means: Means) -> Any:
@@ -109,20 +135,20 @@ SORTS: Final[Mapping[str, Sort]] = {
     ),
     "pii": Sort(
         form="text",
-        settings=dict,
-        make=_elsewhere("pii.detector"),
+        settings=PiiSettings,
+        make=_pii,
         actions=_EDITS,
         history=True,
     ),
     "secrets": Sort(
         form="text",
-        settings=dict,
-        make=_elsewhere("secrets.detector"),
+        settings=NoSettings,
+        make=_secrets,
         actions=_EDITS,
         history=True,
     ),
     "injection": Sort(
-        form="text", settings=dict, make=_elsewhere("injection.classifier"), scored=True
+        form="text", settings=dict, make=_injection, scored=True
     ),
     "size": Sort(
         form="structure", settings=SizeSettings, make=lambda settings, means: SizeDetector(settings), history=True,

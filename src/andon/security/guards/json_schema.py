@@ -54,7 +54,7 @@ class Schema:
                 raise _refused(f"{at}/{keyword}", "this keyword is not known")
             try:
                 checks.append(maker(argument, schema, f"{at}/{keyword}", depth + 1))
-            except (TypeError, ValueError, AttributeError) as error:
+            except (TypeError, ValueError, AttributeError, LookupError) as error:
                 raise _refused(f"{at}/{keyword}", "its value is not what the keyword takes") from error
         return lambda value, nested: nested <= DEPTH_MAX and all(check(value, nested) for check in checks)
 

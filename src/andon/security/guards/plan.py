@@ -156,12 +156,12 @@ def compile_guards(entries: Sequence[GuardEntry], loaded: Loaded, protocol: str)
         elif sort.form == "mark":
             marks.append(MarkGuard(entry=entry, rank=rank, kinds=own, detector=detector))
         else:
-            external = sort.form == "external"
-            guard = _text_guard(entry, rank, own, None if external else detector, loaded.means.vault)
-            if external:
-                externals.append(ExternalGuard(text=guard, detector=detector))
-            else:
-                texts.append(guard)
+            for part, made in _by_place(entry, own, detector, loaded):
+                guard = _text_guard(entry, rank, part, made, loaded.means.vault)
+                if sort.form == "external":
+                    externals.append(ExternalGuard(text=guard, detector=made))
+                else:
+                    texts.append(guard)
     vault = loaded.means.vault
     if vault is not None and any(entry.action == "tokenise" and entry.mode == "enforce" for entry in entries):
         texts.insert(0, _restorer(vault))
@@ -184,6 +184,20 @@ def compile_guards(entries: Sequence[GuardEntry], loaded: Loaded, protocol: str)
     )
 
 
+def _by_place(
+    entry: GuardEntry, kinds: frozenset[Kind], detector: Any, loaded: Loaded
+) -> Iterator[tuple[frozenset[Kind], Any]]:
+    """A guard's detectors: what was retrieved is judged for injections by other measures than what a caller wrote."""
+    context: frozenset[Kind] = kinds & {"context"}
+    if entry.detector != "injection" or "channel" in entry.settings or not context:
+        yield kinds, detector
+        return
+    settings = {**entry.settings, "channel": "context"}
+    yield context, loaded.get(msgspec.structs.replace(entry, settings=settings))
+    if kinds - context:
+        yield kinds - context, detector
+
+
 def _kinds(entry: GuardEntry, sort: Sort) -> frozenset[Kind]:
     found = {kind for place in entry.places for kind in _KINDS_OF[place]}
     if "input" in entry.places and sort.history:
@@ -192,12 +206,13 @@ def _kinds(entry: GuardEntry, sort: Sort) -> frozenset[Kind]:
 
 
 def _text_guard(
-    entry: GuardEntry, rank: int, kinds: frozenset[Kind], detector: Detector | None, vault: Vault | None
+    entry: GuardEntry, rank: int, kinds: frozenset[Kind], made: Any, vault: Vault | None
 ) -> TextGuard:
+    detector: Detector | None = None if sort_of(entry.detector).form == "external" else made
     return TextGuard(
         entry=entry,
         rank=rank,
-        version=getattr(detector, "version", ""),
+        version=getattr(made, "version", ""),
         kinds=kinds,
         reach=WHOLE if detector is None else detector.reach,
         detector=detector,

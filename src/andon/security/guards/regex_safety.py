@@ -73,8 +73,12 @@ def _steps(nodes: list[Any], after: set[str], *, is_repeated: bool) -> float:
             steps *= choices * nested
         elif name == "BRANCH":
             branches = [list(branch) for branch in argument[1]]
-            firsts = [_first(branch) for branch in branches]
-            overlap = sum(map(len, firsts)) > len(set().union(*firsts))
+            firsts = [
+                _first(branch) | (follows if all(map(_may_be_empty, branch)) else set())
+                for branch in branches
+            ]
+            empty = sum(all(map(_may_be_empty, branch)) for branch in branches)
+            overlap = empty > 1 or sum(map(len, firsts)) > len(set().union(*firsts))
             if is_repeated and overlap:
                 return math.inf
             steps *= (

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-TOKEN: Final = re.compile(r"\[\[([A-Za-z0-9_]{1,40}):([A-Za-z0-9_-]{24,2048})\]\]")
+TOKEN: Final = re.compile(r"\[\[([A-Za-z0-9_]{1,40}):([A-Za-z0-9_-]{22,2048})\]\]")
 TOKEN_MAX: Final = 2048 + 40 + 5
 _TEXT_MAX: Final = 1400  # bytes of a value, so that its token stays within TOKEN
 _VERSION: Final = b"andon vault v1"
@@ -47,7 +47,7 @@ class SealedVault:
         name = re.sub(r"[^A-Za-z0-9_]", "_", entity)[:40] or "TEXT"
         if not data or len(data) > _TEXT_MAX:
             return f"[{name}]"
-        sealed = self._cipher.encrypt(data, [_VERSION, subject.encode()])
+        sealed = self._cipher.encrypt(data, _bound_to(subject))
         return f"[[{name}:{base64.urlsafe_b64encode(sealed).rstrip(b'=').decode()}]]"
 
     def get(self, token: str, subject: str) -> str | None:
@@ -58,6 +58,11 @@ class SealedVault:
         coded = found.group(2)
         try:
             sealed = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
-            return self._cipher.decrypt(sealed, [_VERSION, subject.encode()]).decode("utf-8", "surrogatepass")
+            return self._cipher.decrypt(sealed, _bound_to(subject)).decode("utf-8", "surrogatepass")
         except (InvalidTag, ValueError, binascii.Error):
             return None
+
+
+def _bound_to(subject: str) -> list[bytes]:
+    """What a token is sealed together with; none of it is empty, which the cipher does not take."""
+    return [_VERSION, b"of " + subject.encode("utf-8", "surrogatepass")]

@@ -31,12 +31,13 @@ class _Hit(NamedTuple):
 class _Course:
     """How far one guard has come in one text."""
 
-    __slots__ = ("before", "decided", "failed", "guard")
+    __slots__ = ("before", "decided", "failed", "guard", "seen")
 
     def __init__(self, guard: TextGuard) -> None:
         self.guard = guard
         self.before = 0  # where the next look begins: what may bear on the first undecided character
         self.decided = 0
+        self.seen = 0  # the end of the text at the last look
         self.failed = False
 
 
@@ -93,7 +94,9 @@ class Window:
 
     def _look(self, *, final: bool) -> AndonError | None:
         for course in self._courses:
-            if not course.failed and (final or course.guard.reach < WHOLE):
+            # A look costs as much as the reach: an eighth of it comes together before the next.
+            due = self._end - course.seen > course.guard.reach >> 3
+            if not course.failed and (final or (due and course.guard.reach < WHOLE)):
                 refusal = self._scan(course, final=final)
                 if refusal is not None:
                     return refusal
@@ -110,6 +113,7 @@ class Window:
         guard, end = course.guard, self._end
         if course.decided >= end:
             return None
+        course.seen = end
         detector = guard.detector
         assert detector is not None  # those without one are asked by `found`
         before = course.before
