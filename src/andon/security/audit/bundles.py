@@ -33,7 +33,7 @@ _NO_QUANTITIES: Final = frozenset({"attempt", "status", "propensity", "score", "
 _ID: Final = re.compile(rb'"id":"([^"\\]+)"')
 
 
-class Proved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Proved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One entry: where it stands, what it says, and the row that it commits to."""
 
     index: int
@@ -41,7 +41,7 @@ class Proved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     row: dict[str, Any] | None = None  # None for entries that are not of rows
 
 
-class Bundle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything that a check needs besides public keys."""
 
     format: str
@@ -151,7 +151,7 @@ def check_bundle(
         checkpoint = read_checkpoint(note.text)
         if not signed_by(note, present_key(trusted, bundle.keys)) or checkpoint.origin != trusted.name:
             faults.append("the checkpoint is not signed by the log's key")
-        proof = [bytes.fromhex(piece) for piece in bundle.proof]
+        proof = _hashes(bundle.proof)
     except (AndonError, ValueError) as error:
         return None, [str(error)]
     places = [(one.index, leaf_hash(one.entry.encode())) for one in bundle.leaves]
@@ -248,7 +248,7 @@ def _check_witness(
     try:
         note = read_note(bundle.cosigned)
         seen = read_checkpoint(note.text)
-        pieces = [bytes.fromhex(piece) for piece in bundle.consistency]
+        pieces = _hashes(bundle.consistency)
     except (AndonError, ValueError) as error:
         faults.append(str(error))
         return None
@@ -259,3 +259,11 @@ def _check_witness(
     elif not is_consistent(seen.size, size, pieces, seen.root, root):
         faults.append("the log is not what the witness has seen")
     return seen.size
+
+
+def _hashes(texts: Sequence[str]) -> list[bytes]:
+    """Hashes from hex. Raises ValueError for any other way of writing the same."""
+    found = [bytes.fromhex(text) for text in texts]
+    if any(piece.hex() != text for piece, text in zip(found, texts, strict=True)):
+        raise ValueError("a hash is not in lower-case hex")
+    return found

@@ -103,7 +103,7 @@ def read_keys(data: bytes) -> tuple[Successor, ...]:
         return ()
     try:
         return msgspec.json.decode(data, type=tuple[Successor, ...])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(
             "audit_form", "The list of the log's keys is damaged.", hint="Compare with a copy."
         ) from error

@@ -104,7 +104,7 @@ def read_place(entry: bytes) -> tuple[str, int]:
     """Source and position of an entry, for a writer that goes on from them. Raises `Refused`."""
     try:
         header = _decode(entry)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise Refused(
             "audit_form", "An entry of the log is not a header.", hint="Compare with a copy."
         ) from error

@@ -35,7 +35,7 @@ def read_sealed(folder: Path) -> Sealed | None:
     try:
         with (folder / FILE).open("rb") as file:
             return msgspec.json.decode(file.read(BYTES_MAX), type=Sealed)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, ValueError):
         return None
 
 

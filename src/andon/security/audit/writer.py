@@ -301,7 +301,7 @@ class LogWriter:
             try:
                 read = msgspec.json.decode(raw, type=State)
                 known = read if read.size <= tree.size else known
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, ValueError):
                 pass  # then all entries are read again
         tree.positions = dict(known.positions)
         for number in range(known.size // WIDTH, -(-tree.size // WIDTH)):
