@@ -1,4 +1,7 @@
-"""Routes about models: their papers and their assessments. What is decided is decided by admission's controller."""
+"""Routes about models: their papers and their assessments.
+
+What is decided is decided by admission's controller; nothing here admits anything.
+"""
 
 from __future__ import annotations
 

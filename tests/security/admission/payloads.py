@@ -219,6 +219,13 @@ def malicious() -> dict[str, bytes]:
         "named-as-onnx.onnx": EVIL,
         "named-as-image.png": EVIL,
         "named-as-safetensors.safetensors": EVIL,
+    }
+    return found | _streams() | _archives()
+
+
+def _streams() -> dict[str, bytes]:
+    """Pickles in compressed streams and in what torch writes."""
+    return {
         "gzip.pkl": gzip.compress(EVIL),
         "gzip-twice.joblib": gzip.compress(BENIGN) + gzip.compress(EVIL),
         "bzip2.pkl": bz2.compress(EVIL),
@@ -235,6 +242,12 @@ def malicious() -> dict[str, bytes]:
         "torch-hidden.pt": hidden_member(EVIL),
         "torch-renamed.pt": renamed_member(EVIL),
         "torch-prefix.pt": b"MZ__" + zipped({"archive/data.pkl": EVIL}),
+    }
+
+
+def _archives() -> dict[str, bytes]:
+    """Pickles in archives and streams, and archives that are hostile themselves."""
+    return {
         "zip-in-zip.zip": zipped({"inner.zip": zipped({"x": EVIL})}),
         "zip-path.zip": zipped({"../../etc/passwd": b"x"}),
         "zip-truncated.zip": zipped({"x": EVIL})[:-10],
@@ -257,4 +270,3 @@ def malicious() -> dict[str, bytes]:
         + short("|")
         + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.",
     }
-    return found

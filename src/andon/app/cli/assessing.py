@@ -27,6 +27,7 @@ _DATA_BYTES_MAX = 256 << 20
 def assess(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The version, as <model>-<version>.")],
+    *,
     data: Annotated[
         Path, typer.Option("--data", help="Rows with labels: CSV with a header, or .npz with x and y.")
     ],

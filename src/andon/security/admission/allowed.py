@@ -6,7 +6,7 @@ scikit-learn make their own objects. A list of dangers only words findings more 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from importlib import resources
 
 _FILE = "globals.txt"  # written by tools/model_globals.py, read by people
@@ -23,7 +23,7 @@ _DANGERS = frozenset(
 )
 
 
-@cache
+@lru_cache(maxsize=1)
 def listed() -> frozenset[str]:
     """Every name on the list, `module.attribute`."""
     text = resources.files("andon.security.admission").joinpath(_FILE).read_text(encoding="utf-8")

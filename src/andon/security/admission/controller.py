@@ -272,7 +272,7 @@ def how_it_looks(source: Path) -> str:
         for path in sorted(paths):
             try:
                 seen = path.stat()
-            except OSError:
+            except OSError:  # it went while we looked: then the next look is another
                 continue
             kind = (
                 "d"

@@ -175,7 +175,7 @@ def _signer(
         for signature in signatures:
             try:
                 key.verify(signature, signed)
-            except InvalidSignature:
+            except InvalidSignature:  # by another signer perhaps; who is found by none is refused
                 continue
             return name
     return None

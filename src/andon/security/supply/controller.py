@@ -163,7 +163,7 @@ def _identity(places: Places, packages: Sequence[Package], day: str) -> str:
     for path in (*files, places.judgements):
         try:
             seen = path.stat()
-        except OSError:
+        except OSError:  # judgements may be absent, and files may go while we look
             continue
         whole.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\n".encode(errors="surrogateescape"))
     for package in packages:
