@@ -6,7 +6,7 @@ Types, routes and the verbs behind them; what is decided is decided in `app/keep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from msgspec import Meta
 
@@ -142,6 +142,10 @@ class Shredded(View, frozen=True, kw_only=True):
 class SecretVerbs(Protocol):
     """What stands behind the routes."""
 
+    async def look_up(self, specs: Sequence[Any]) -> None:
+        """Ask others' stores for what resources refer to there, so that `plan` can say what is not found."""
+        ...
+
     async def list(self, call: Call) -> SecretPage: ...
     async def get(self, call: Call) -> SecretShown: ...
     async def put(self, call: Call) -> SecretShown: ...
@@ -158,6 +162,9 @@ class NoSecrets:
 
     async def _none(self, call: Call) -> SecretPage:
         raise Transient("secrets_missing", "This process keeps no secrets.", hint="andon status")
+
+    async def look_up(self, specs: Sequence[Any]) -> None:
+        """Nothing can be asked."""
 
     def __getattr__(self, name: str) -> object:
         return self._none

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,8 +18,10 @@ from andon.app.secret_routes import (
     shown,
 )
 from andon.kernel.errors import Refused
+from andon.kernel.references import parse_reference
 from andon.kernel.snapshot import LeaseEntry
 from andon.kernel.units import duration_s
+from andon.security.secrets.inspection import texts_of
 from andon.security.secrets.model import LeaseAnswer, SecretWish
 from andon.web.routes import Call
 
@@ -110,11 +113,22 @@ class SecretVerbs:
         )
         return Shredded(keys=names)
 
+    async def look_up(self, specs: Sequence[Any]) -> None:
+        """Ask others' stores now for what resources refer to there."""
+        references = sorted({text for spec in specs for text in texts_of(spec) if _is_outside(text)})
+        if references:
+            await self._kept.outside.look(references, now=True)
+
     async def lease(self, call: Call) -> LeaseAnswer:
         """Leases of what the snapshot in force names."""
         entries = msgspec.json.decode(self._snapshot() or b"{}", type=_Served).leases
         served = frozenset(entry.reference for entry in entries if entry.version)
         return await self._kept.lease(call.body.references, served, call.principal.name)
+
+
+def _is_outside(text: str) -> bool:
+    found = parse_reference(text)
+    return found is not None and found.form in ("aws-sm", "vault")
 
 
 def _seconds(text: str | None, param: str) -> float | None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from andon.control.nearest import nearest
+from andon.kernel.redaction import calm
 from andon.control.reading import Path
 
 _AT = re.compile(r" - at `\$(.*)`$")
@@ -71,7 +72,7 @@ def _walk_struct(value: dict[str, Any], struct: type[msgspec.Struct], path: Path
             near = nearest(name, [known for known in fields if known not in value] or fields)
             listed = ", ".join(fields) or "none at all"
             hint = f"did you mean {near}?" if near else f"fields here are {listed}"
-            yield Wrong(path=(*path, name), message=f"unknown field '{name}'", hint=hint)
+            yield Wrong(path=(*path, name), message=f"unknown field '{calm(name)}'", hint=hint)
     for name, field in fields.items():
         if field.required and name not in value:
             yield Wrong(path=(*path, name), message="is required and missing", at_key=False)
@@ -107,7 +108,7 @@ def _leaf(value: Any, expected: Any, path: Path) -> Iterator[Wrong]:
     if get_origin(bare) is Literal:
         allowed = [str(word) for word in get_args(bare)]
         near = nearest(str(value), allowed)
-        text = f"'{value}' is not allowed"
+        text = f"'{calm(str(value))}' is not allowed"
         hint = f"did you mean {near}?" if near else f"one of {', '.join(allowed)}"
     yield Wrong(path=path + below, message=text, hint=hint)
 

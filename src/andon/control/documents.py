@@ -26,6 +26,7 @@ from andon.control.resources import (
     label_problem,
     name_problem,
 )
+from andon.kernel.redaction import calm
 from andon.kernel.errors import Refused
 
 FILES_MAX = 200
@@ -130,7 +131,7 @@ def _envelope_faults(parsed: Parsed, catalogue: Catalogue) -> list[Fault]:
     faults = [_unknown(parsed, (key,), key, _TOP) for key in value if key not in _TOP]
     version = value.get("apiVersion")
     if version != API_VERSION:
-        said = "is required and missing" if version is None else f"'{version}' is not known"
+        said = "is required and missing" if version is None else f"'{calm(str(version))}' is not known"
         faults.append(_fault(parsed, ("apiVersion",), said, f"write apiVersion: {API_VERSION}"))
     faults += _kind_faults(parsed, value.get("kind"), catalogue)
     if not isinstance(value.get("spec", {}), dict):
@@ -276,4 +277,4 @@ def _unknown(parsed: Parsed, path: Path, word: str, known: Iterable[str], what: 
     words = list(known)
     near = nearest(word, words)
     hint = f"did you mean {near}?" if near else f"{what}s are {', '.join(words)}"
-    return _fault(parsed, path, f"unknown {what} '{word}'", hint)
+    return _fault(parsed, path, f"unknown {what} '{calm(word)}'", hint)

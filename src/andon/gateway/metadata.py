@@ -14,6 +14,7 @@ from andon.gateway.dialects import oip
 from andon.gateway.egress import dialect_of
 from andon.gateway.routing import Routes
 from andon.gateway.targets import Targets
+from andon.kernel.redaction import calm
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Dialect, Exchange
 from andon.kernel.snapshot import EndpointEntry
@@ -44,11 +45,11 @@ def known(path: bytes, method: bytes, routes: Routes) -> AndonError | None:
         is_model and not is_infer
     )
     if is_infer and method != b"POST":
-        return Refused("method_not_allowed", f"This path takes POST, not {_text(method)}.", status=405)
+        return Refused("method_not_allowed", f"This path takes POST, not {calm(_text(method[:40]))}.", status=405)
     if is_get and method != b"GET":
-        return Refused("method_not_allowed", f"This path takes GET, not {_text(method)}.", status=405)
+        return Refused("method_not_allowed", f"This path takes GET, not {calm(_text(method[:40]))}.", status=405)
     if not is_infer and not is_get:
-        return Refused("unknown_path", f"There is no path '{_text(path[:200])}'.", status=404)
+        return Refused("unknown_path", f"There is no path '{calm(_text(path[:200]))}'.", status=404)
     return None
 
 
@@ -95,7 +96,7 @@ def unknown_model(name: str) -> Refused:
     """No endpoint has this name, or the caller may not know that one has."""
     return Refused(
         "model_not_found",
-        f"The model '{name[:200]}' does not exist or you do not have access to it.",
+        f"The model '{calm(name[:200])}' does not exist or you do not have access to it.",
         hint="List the models with GET /v1/models.",
         status=404,
         param="model",
@@ -105,7 +106,7 @@ def unknown_model(name: str) -> Refused:
 def unknown_version(name: str, version: str) -> Refused:
     """The endpoint has no such release."""
     return Refused(
-        "version_not_found", f"The model '{name[:200]}' has no version '{version[:200]}'.", status=404
+        "version_not_found", f"The model '{calm(name[:200])}' has no version '{calm(version[:200])}'.", status=404
     )
 
 

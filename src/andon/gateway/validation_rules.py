@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from andon.gateway.dialects import oip, openai
+from andon.kernel.redaction import calm
 from andon.kernel.errors import Refused
 from andon.kernel.snapshot import Signature, TensorSpec
 
@@ -61,7 +62,7 @@ def check_messages(request: openai.ChatRequest, body: bytes) -> Refused | None:
         if message.role not in ROLES:
             accepted = ", ".join(sorted(ROLES))
             return _invalid(
-                f"'{message.role[:40]}' is not a role; use one of {accepted}.", f"messages[{index}].role"
+                f"'{calm(message.role[:40])}' is not a role; use one of {accepted}.", f"messages[{index}].role"
             )
         if escaped:
             error = _check_texts(message, index)

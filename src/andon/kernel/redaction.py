@@ -36,6 +36,7 @@ _SHAPES: Final = re.compile(
 _NAMES: Final = re.compile(r"(?i)(passw|secret|token|api_?-?key|credential|authorization|private_?key)")
 _ONE_WORD: Final = re.compile(r"[!-~]{12,}")
 _PLAIN_WORDS: Final = re.compile(r"[a-z]+([ ._/-][a-z]+)*")
+_RUN: Final = re.compile(r"[A-Za-z0-9_+/=]{16,}")
 _ENTROPY_MIN: Final = 3.0  # bits a letter; English words have about 2.5 to 3 within so few letters
 
 
@@ -48,16 +49,24 @@ def looks_secret(text: str, name: str = "") -> bool:
     return entropy(text) >= _ENTROPY_MIN
 
 
+def calm(text: str) -> str:
+    """A text of somebody's own as it may be said back to him: without what is, or might well be, a secret.
+
+    Besides known forms, runs of 16 and more letters and figures that read as chance: that is how keys look, and hardly
+    a name. A password of plain words passes: nobody could tell it from a name.
+    """
+    return _RUN.sub(lambda found: HIDDEN if _is_chance(found[0]) else found[0], _SHAPES.sub(HIDDEN, text))
+
+
+def _is_chance(run: str) -> bool:
+    figures = sum(letter.isdigit() for letter in run)
+    return 2 <= figures and len(run) - figures >= 2 and entropy(run) >= _ENTROPY_MIN
+
+
 def entropy(text: str) -> float:
     """Shannon's entropy of the letters' own frequencies, in bits a letter."""
     counts = Counter(text).values()
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts) if text else 0.0
-
-
-def shown(value: Any, name: str = "") -> str:
-    """A value as it may be repeated to whoever wrote it."""
-    text = str(value)
-    return HIDDEN if looks_secret(text, name) else _SHAPES.sub(HIDDEN, text)
 
 
 class KnownSecrets:

@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from andon.kernel.redaction import calm
 from andon.kernel.access import OPEN, Resource
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused, Transient
@@ -350,7 +351,7 @@ class _Envelope:
         # A bug must cost its own request only: it is logged here with its traceback, under the id that the
         # caller was given, and the server goes on.
         except Exception:
-            self._log.exception("bug", request_id=id_, method=scope["method"], path=scope["path"])
+            self._log.exception("bug", request_id=id_, method=scope["method"], path=calm(scope["path"]))
             if not status:
                 await problems.render_bug(id_)(scope, receive, send_with_headers)
         finally:
@@ -358,7 +359,7 @@ class _Envelope:
                 "request",
                 request_id=id_,
                 method=scope["method"],
-                path=scope["path"],
+                path=calm(scope["path"]),
                 status=status,
                 code=scope.get("andon.code", ""),
                 principal=scope.get("andon.principal", ""),

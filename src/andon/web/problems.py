@@ -13,6 +13,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
+from andon.kernel.redaction import calm
 from andon.kernel.errors import AndonError, Refused, Transient
 
 MEDIA_TYPE = "application/problem+json"
@@ -95,14 +96,14 @@ def render_http(status: int, method: str, path: str, allow: str, request_id: str
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         error = Refused(
             "method_not_allowed",
-            f"{method} is not offered at {path}.",
+            f"{method} is not offered at {calm(path)}.",
             hint=f"Use {allow}.",
             status=status,
         )
     else:
         error = Refused(
             "route_not_found",
-            f"There is nothing at {path}.",
+            f"There is nothing at {calm(path)}.",
             hint="GET /openapi.json lists every route.",
             status=404,
         )
@@ -118,11 +119,12 @@ def field_refused(error: msgspec.ValidationError, place: str) -> Refused:
     `place` says where the value came from: "body", "query" or "path".
     """
     match = _LOCATED.match(str(error))
-    what = match["what"] if match else str(error)
+    what = calm(match["what"] if match else str(error))
     path = ((match["path"] if match else "") or "").removeprefix("$").removeprefix(".")
     named = re.search(r"field `([^`]*)`", what)
     if named and ("unknown" in what or "missing" in what):
         path = f"{path}.{named[1]}".removeprefix(".")
+    path = calm(path)
     where = f"{place} at `{path}`" if path else place
     return Refused(
         "invalid_parameter" if place != "body" else "invalid_field",

@@ -38,9 +38,15 @@ class Client:
 
     def __init__(self, url: str, key: str, timeout_s: float = TIMEOUT_S, roots: Path | None = None) -> None:
         parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise Refused(
+                "url_invalid",
+                "The address carries a user or password, which every process of this machine can read.",
+                hint="Change that password; the key is read from .andon/admin.key.",
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused(
-                "url_invalid", f"'{url}' is not an address.", hint="Write it as http://127.0.0.1:8791"
+                "url_invalid", "What was given as --url is not an address.", hint="Write it as http://127.0.0.1:8791"
             )
         self.url = url
         self._parts = parts

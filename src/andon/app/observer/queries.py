@@ -31,7 +31,10 @@ from andon.web.routes import Call, Raw
 
 WAITING_MAX = 64  # queries that are waiting; more are told to come back
 REFRESH_S = 0.5
-_BODIES = "SELECT * FROM bodies WHERE id = ? ORDER BY attempt, part"
+_BODIES = (
+    "SELECT id, attempt, part, media_type, size_bytes, truncated, data, key FROM bodies WHERE id = ? "
+    "ORDER BY attempt, part"
+)
 PATIENCE_S = 10.0  # after a failure, which is told once and not every half second
 
 T = TypeVar("T")
@@ -68,7 +71,7 @@ class Queries:
         return await self._run(lambda: self._opened(call.path.id))
 
     def _opened(self, id_: str) -> RecordedBodies:
-        found = export.records(self._engine.query(_BODIES, (id_,)))
+        found = self._engine.query(_BODIES, (id_,)).to_pylist()
         return RecordedBodies(id=id_, items=tuple(self._body(row) for row in found))
 
     def _body(self, row: dict[str, Any]) -> RecordedBody:

@@ -16,6 +16,7 @@ import duckdb
 import msgspec
 
 from andon.kernel.errors import Refused
+from andon.kernel.redaction import calm
 
 SQL_CHARS_MAX = 100_000
 DEPTH_MAX = 400
@@ -251,5 +252,5 @@ def invalid(error: Exception) -> Refused:
         shown = lines[0].strip() if lines else ""
         message += f" (line {line}" + (f", column {column}" if column > 0 else "") + f": {shown[:120]})"
     return Refused(
-        "query_invalid", message, hint="Correct the query; DESCRIBE <view> lists its columns.", param="sql"
+        "query_invalid", calm(message), hint="Correct the query; DESCRIBE <view> lists its columns.", param="sql"
     )

@@ -99,6 +99,11 @@ class Inspection:
         return None
 
 
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in a resource's spec."""
+    return (text for _, _, text in _texts(value, "", ""))
+
+
 def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:
     """Every text with its path and the name of its field. Factory files are bounded in depth by their reader."""
     if isinstance(value, str):
