@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from andon.gateway.link import CONTROL
 from andon.gateway.settings import GatewaySettings
 from andon.kernel.clock import SystemClock
 from andon.kernel.errors import AndonError
+from andon.kernel.ports import Stage
 from andon.kernel.random import SystemRandom
 from andon.kernel.redaction import KnownSecrets
 from andon.kernel.snapshot import Snapshot
@@ -47,6 +49,7 @@ from andon.ledger.thread import WorkThread
 from andon.security.audit.sealed import read_sealed
 from andon.security.audit.stage import AuditTerms
 from andon.security.identity.secret_files import load_or_create_key, load_or_create_pepper
+from andon.security.policy.stage import AuthoriseStage
 from andon.security.secrets.leases import Leases
 from andon.store.runner import ThreadRunner
 from andon.wire.client import Client
@@ -151,6 +154,16 @@ def _counters(log: Log, bodies: BodyStore | None) -> dict[str, float]:
     return found
 
 
+def _policy_counters(stages: Sequence[Stage]) -> dict[str, float]:
+    stage = next(stage for stage in stages if isinstance(stage, AuthoriseStage))
+    return {
+        "andon_policy_asked_total": stage.asked,
+        "andon_policy_denied_total": stage.denied,
+        "andon_policy_barred_total": stage.barred,
+        "andon_policy_errors_total": stage.errors,
+    }
+
+
 def _counters_of(prefix: str, log: Log) -> dict[str, float]:
     counters = log.counters
     return {
@@ -236,7 +249,11 @@ async def _serve(home: Home, settings: Settings, stopping: asyncio.Event, wiring
         gateway,
         holder,
         connected=lambda: built.link.connected,
-        counters=lambda: _counters(wiring.log, wiring.bodies) | protection_counters(built, data),
+        counters=lambda: (
+            _counters(wiring.log, wiring.bodies)
+            | protection_counters(built, data)
+            | _policy_counters(built.stages)
+        ),
         gauges=lambda: _gauges(wiring.log, wiring.bodies) | built.audit.gauges() | protection_gauges(built),
     )
     admin = Server(admin_application, ServerLimits(), clock)

@@ -30,8 +30,6 @@ class PlanChanges:
     async def check(self, call: Call, plan: ChangePlan) -> None:
         """Return if every change may be made; raises Refused 403 for the first that may not."""
         await self._book.refresh()
-        if self._book.entry is None:
-            return
         resources, approvals = await self._store.transact(
             lambda unit: ([_resources(unit, action) for action in plan.changes], approvals_in(unit))
         )

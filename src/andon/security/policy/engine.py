@@ -1,9 +1,9 @@
 """A policy set in force: parsed once, cut into slices by the heads of its policies, asked without limit.
 
 Made from the text of a snapshot or of the store by whoever must decide. A decision asks Cedar with the few policies
-that concern it, in up to three slices: those that name no resource, those that name this one, and those that name both
-it and a principal. So there are as many slices as principals' roles and resources, not as their product, and each is
-parsed once. Must never raise for what it is asked about, nor decide otherwise than the whole set would.
+that concern it, in slices by what their heads name: a role or team, a resource, both, or nothing. There are as many of
+these as there are names, not as there are combinations, and each is parsed once; combinations that come again are put
+together into one. Must never raise for what it is asked about, nor decide otherwise than the whole set would.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from andon.security.policy import entities
 from andon.security.policy.heads import Asked, Head, Uid, head_of, matches
 from andon.security.policy.vocabulary import groups_of
 
-SLICES_MAX = 4096  # parsed at one time; at the limit all are forgotten and parsed again as they are needed
+SLICES_MAX = 8192  # parsed at one time; at the limit all are forgotten and parsed again as they are needed
+JOINED_AFTER = 4  # how often a combination comes before its slices are put together
+JOINED_MAX = 64  # policies in one slice put together: beyond, parsing takes longer than it saves
 PRINCIPALS_MAX = 10_000  # whose entities are remembered; likewise
 _NAMED = re.compile(r"policy `([^`]*)`")
 _DENIED: Final = Decision(allowed=False)
@@ -40,13 +42,15 @@ class Concerns(msgspec.Struct, frozen=True, kw_only=True):
 
     heads: tuple[Head, ...]
     fields: frozenset[str]  # of the context
+    attributes: frozenset[str]  # of principals and resources
     forbids: bool  # whether anything forbids this action to anyone
     groups: frozenset[str]  # the action itself and what it is in
     entity: str  # the action's own
-    broad: tuple[Head, ...]  # those that name no resource
-    broad_names: frozenset[Uid]  # the principals, roles and teams that they name
-    of_resource: Mapping[Uid, tuple[Head, ...]]  # those that name it and nobody
-    of_both: Mapping[Uid, tuple[Head, ...]]  # those that name it and somebody
+    resources: frozenset[Uid]  # that heads name
+    names: frozenset[Uid]  # the principals, roles and teams that heads name
+    table: Mapping[
+        tuple[Uid | None, Uid | None], tuple[Head, ...]
+    ]  # heads by the somebody and resource they name
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -66,13 +70,17 @@ class Engine:
         self.errors: dict[str, int] = {}  # by policy: how often it could not be evaluated
         self.asked = 0
         self._concerns: dict[str, Concerns] = {}
-        self._slices: dict[tuple[Any, ...], cedarpy.PolicySet | None] = {}
-        self._principals: dict[Principal, _Known] = {}
+        self._slices: dict[tuple[Any, ...], tuple[cedarpy.PolicySet, ...]] = {}
+        self._sets: dict[tuple[str, ...], cedarpy.PolicySet] = {}  # by the policies in them
+        self._seen: dict[
+            tuple[Any, ...], int
+        ] = {}  # how often a combination came that has no slice of its own
+        self._principals: dict[tuple[Principal, frozenset[str]], _Known] = {}
 
     @property
     def slices(self) -> int:
         """How many are parsed now."""
-        return len(self._slices)
+        return len(self._sets)
 
     def concerns(self, action: str) -> Concerns:
         """What the policies of an action look at; the actions are those of the vocabulary, so this stays small."""
@@ -86,7 +94,7 @@ class Engine:
     ) -> Decision:
         """The decision, with the ids of the policies that determined it."""
         concerns = self.concerns(action)
-        known = self._known(principal)
+        known = self._known(principal, concerns.attributes)
         uid = entities.resource_uid(resource)
         slices = self._slices_of(concerns, action, known, uid)
         if not slices:
@@ -98,7 +106,7 @@ class Engine:
             "resource": {"type": uid[0], "id": uid[1]},
             "context": entities.context_text(context, concerns.fields) if concerns.fields else "{}",
         }
-        text = f"[{known.entity},{concerns.entity},{entities.resource_text(resource)}]"
+        text = f"[{known.entity},{concerns.entity},{entities.resource_text(resource, concerns.attributes)}]"
         try:
             if len(slices) == 1:
                 return self._join([cedarpy.is_authorized(request, slices[0], text)])
@@ -117,7 +125,8 @@ class Engine:
         for result in results:
             diagnostics = result.diagnostics
             (permits if result.allowed else forbids).extend(diagnostics.reasons)
-            errors.update(self._erring(text) for text in diagnostics.errors)
+            for text in diagnostics.errors:
+                errors.add(self._erring(text))
         return Decision(
             allowed=bool(permits) and not forbids,
             policies=tuple(sorted(forbids or permits)),
@@ -130,56 +139,76 @@ class Engine:
         self.errors[id_] = self.errors.get(id_, 0) + 1
         return id_
 
-    def _known(self, principal: Principal) -> _Known:
-        found = self._principals.get(principal)
+    def _known(self, principal: Principal, attributes: frozenset[str]) -> _Known:
+        key = (principal, attributes)
+        found = self._principals.get(key)
         if found is None:
             if len(self._principals) >= PRINCIPALS_MAX:
                 self._principals.clear()
-            found = _Known(
+            found = self._principals[key] = _Known(
                 entities.uid_of(principal),
                 entities.ancestors_of(principal),
-                entities.principal_text(principal),
+                entities.principal_text(principal, attributes),
             )
-            self._principals[principal] = found
         return found
 
     def _slices_of(
         self, concerns: Concerns, action: str, known: _Known, resource: Uid
-    ) -> list[cedarpy.PolicySet]:
+    ) -> Sequence[cedarpy.PolicySet]:
         """The policies that could say anything. Equal keys have equal slices."""
-        type_ = known.uid[0]
-        key: tuple[Any, ...] = (action, type_, resource[0], known.ancestors & concerns.broad_names)
-        found = [self._slice(key, concerns, concerns.broad, known, resource)]
-        heads = concerns.of_resource.get(resource)
-        if heads is not None:
-            found.append(self._slice((action, type_, resource), concerns, heads, known, resource))
-        heads = concerns.of_both.get(resource)
-        if heads is not None:
-            named = frozenset(head.principal.within for head in heads)
-            mine = known.ancestors & named
-            if mine:
-                found.append(self._slice((action, type_, resource, mine), concerns, heads, known, resource))
-        return [slice_ for slice_ in found if slice_ is not None]
+        mine = known.ancestors & concerns.names
+        key = (action, known.uid[0], resource if resource in concerns.resources else resource[0], mine)
+        found = self._slices.get(key)
+        if found is not None:
+            return found
+        groups = self._groups(concerns, known, resource, mine)
+        if len(groups) < 2:
+            return self._keep(key, tuple(self._set(ids) for ids in groups))
+        seen = self._seen.get(key, 0) + 1
+        total = sum(len(ids) for ids in groups)
+        if seen >= JOINED_AFTER and total <= JOINED_MAX:
+            self._seen.pop(key, None)
+            return self._keep(key, (self._build([id_ for ids in groups for id_ in ids]),))
+        if len(self._seen) >= SLICES_MAX:
+            self._seen.clear()
+        self._seen[key] = seen
+        return [self._set(ids) for ids in groups]
 
-    def _slice(
-        self, key: tuple[Any, ...], concerns: Concerns, heads: Sequence[Head], known: _Known, resource: Uid
-    ) -> cedarpy.PolicySet | None:
-        try:
-            return self._slices[key]
-        except KeyError:
-            pass
+    def _groups(
+        self, concerns: Concerns, known: _Known, resource: Uid, mine: frozenset[Uid]
+    ) -> list[tuple[str, ...]]:
+        """The ids of the policies that concern a request, by what they name."""
         asked = Asked(
             actions=concerns.groups,
             principal=known.uid,
             principal_ancestors=known.ancestors,
             resource=resource,
         )
-        wanted = [head.id for head in heads if matches(head, asked)]
-        built = self._build(wanted) if wanted else None
+        groups = []
+        for somebody in (None, *mine):
+            for named in (None, resource):
+                heads = concerns.table.get((somebody, named))
+                if heads is not None:
+                    ids = tuple([head.id for head in heads if matches(head, asked)])
+                    if ids:
+                        groups.append(ids)
+        return groups
+
+    def _keep(
+        self, key: tuple[Any, ...], slices: tuple[cedarpy.PolicySet, ...]
+    ) -> tuple[cedarpy.PolicySet, ...]:
         if len(self._slices) >= SLICES_MAX:
             self._slices.clear()
-        self._slices[key] = built
-        return built
+        self._slices[key] = slices
+        return slices
+
+    def _set(self, ids: tuple[str, ...]) -> cedarpy.PolicySet:
+        found = self._sets.get(ids)
+        if found is None:
+            if len(self._sets) >= SLICES_MAX:
+                self._sets.clear()
+            found = self._sets[ids] = self._build(ids)
+        return found
 
     def _build(self, ids: Sequence[str]) -> cedarpy.PolicySet:
         return cedarpy.PolicySet.from_json_str(_text_of({id_: self._policies[id_] for id_ in ids}))
@@ -192,25 +221,19 @@ class Engine:
 def _sort_out(action: str, every: Sequence[Head]) -> Concerns:
     groups = frozenset((action, *groups_of(action)))
     heads = [head for head in every if head.actions is None or not head.actions.isdisjoint(groups)]
-    of_resource: dict[Uid, list[Head]] = {}
-    of_both: dict[Uid, list[Head]] = {}
-    broad = []
+    table: dict[tuple[Uid | None, Uid | None], list[Head]] = {}
     for head in heads:
-        resource = head.resource.within
-        if resource is None:
-            broad.append(head)
-        else:
-            (of_resource if head.principal.within is None else of_both).setdefault(resource, []).append(head)
+        table.setdefault((head.principal.within, head.resource.within), []).append(head)
     return Concerns(
         heads=tuple(heads),
         fields=frozenset(field for head in heads for field in head.fields),
+        attributes=frozenset(name for head in heads for name in head.attributes),
         forbids=any(head.effect == "forbid" for head in heads),
         groups=groups,
         entity=entities.action_text(action),
-        broad=tuple(broad),
-        broad_names=frozenset(head.principal.within for head in broad if head.principal.within is not None),
-        of_resource={uid: tuple(found) for uid, found in of_resource.items()},
-        of_both={uid: tuple(found) for uid, found in of_both.items()},
+        names=frozenset(somebody for somebody, _ in table if somebody is not None),
+        resources=frozenset(named for _, named in table if named is not None),
+        table={named: tuple(found) for named, found in table.items()},
     )
 
 

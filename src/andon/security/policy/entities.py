@@ -15,7 +15,7 @@ import msgspec
 from andon.kernel.access import Resource
 from andon.kernel.labels import RANKS
 from andon.kernel.principals import Principal
-from andon.security.policy.heads import WHOLE, Uid
+from andon.security.policy.heads import TAGS, WHOLE, Uid
 from andon.security.policy.vocabulary import attributes_of, groups_of, type_of
 
 _TYPES: Final = {
@@ -59,45 +59,44 @@ def ancestors_of(principal: Principal) -> frozenset[Uid]:
     return frozenset(found)
 
 
-def principal_text(principal: Principal) -> str:
-    """The principal's entity as JSON."""
+def principal_text(principal: Principal, wanted: frozenset[str] | None = None) -> str:
+    """The principal's entity as JSON; with the attributes that are wanted, or all."""
     roles = roles_of(principal)
     parents = [{"type": "Role", "id": role} for role in roles]
     if principal.team:
         parents.append({"type": "Team", "id": principal.team})
     type_, id_ = uid_of(principal)
-    return _encode(
-        {
-            "uid": {"type": type_, "id": id_},
-            "attrs": {
-                "name": principal.name,
-                "id": id_,
-                "team": principal.team,
-                "owner": principal.owner,
-                "issuer": principal.issuer,
-                "label": RANKS[principal.label],
-                "cohorts": principal.cohorts,
-                "roles": roles,
-            },
-            "parents": parents,
-        }
-    ).decode()
+    attributes = {
+        "name": principal.name,
+        "id": id_,
+        "team": principal.team,
+        "owner": principal.owner,
+        "issuer": principal.issuer,
+        "label": RANKS[principal.label],
+        "cohorts": principal.cohorts,
+        "roles": roles,
+    }
+    if wanted is not None:
+        attributes = {name: value for name, value in attributes.items() if name in wanted}
+    return _encode({"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": parents}).decode()
 
 
-def resource_text(resource: Resource) -> str:
-    """The resource's entity as JSON."""
+def resource_text(resource: Resource, wanted: frozenset[str] | None = None) -> str:
+    """The resource's entity as JSON; with the attributes that are wanted, or all."""
     type_, id_ = resource_uid(resource)
     told = resource.attributes
     known = attributes_of(type_)
     attributes = {}
     for name, default in known.items():
-        value = told.get(name, default)
-        attributes[name] = value if type(value) is type(default) else default
-    attributes["name"] = resource.name
-    tags = {name: value for name, value in told.items() if name not in known and isinstance(value, str)}
-    return _encode(
-        {"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": (), "tags": tags}
-    ).decode()
+        if wanted is None or name in wanted:
+            value = resource.name if name == "name" else told.get(name, default)
+            attributes[name] = value if type(value) is type(default) else default
+    entity: dict[str, Any] = {"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": ()}
+    if wanted is None or TAGS in wanted:
+        entity["tags"] = {
+            name: value for name, value in told.items() if name not in known and isinstance(value, str)
+        }
+    return _encode(entity).decode()
 
 
 def action_text(action: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 Uid = tuple[str, str]  # type, id
 WHOLE: Final = "*"  # the context is used as a whole: every field matters
+TAGS: Final = "#"  # stands among attributes for tags, which policies may name as they run
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -32,6 +33,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     actions: frozenset[str] | None  # actions and groups that it names; None = every one
     resource: Scope
     fields: frozenset[str]  # of the context
+    attributes: frozenset[str]  # that it names, of whatever; TAGS where it looks at tags
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +48,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 def head_of(id_: str, policy: dict[str, Any]) -> Head:
     """The head of a policy in Cedar's JSON form (docs.cedarpolicy.com/policies/json-format.html)."""
     fields: set[str] = set()
+    attributes: set[str] = set()
     for condition in policy.get("conditions", ()):
-        _collect(condition["body"], fields)
+        _collect(condition["body"], fields, attributes)
     return Head(
         id=id_,
         effect=policy["effect"],
@@ -55,6 +58,7 @@ def head_of(id_: str, policy: dict[str, Any]) -> Head:
         actions=_actions(policy["action"]),
         resource=_scope(policy["resource"]),
         fields=frozenset(fields),
+        attributes=frozenset(attributes),
     )
 
 
@@ -98,24 +102,27 @@ def _uid(entity: dict[str, Any]) -> Uid:
     return told["type"], told["id"]
 
 
-def _collect(expression: Any, found: set[str]) -> None:
-    """Which fields of the context an expression reads. Depth is bounded by Cedar's own parser."""
+def _collect(expression: Any, fields: set[str], attributes: set[str]) -> None:
+    """What an expression reads. Depth is bounded by Cedar's own parser."""
     if isinstance(expression, list):
         for part in expression:
-            _collect(part, found)
+            _collect(part, fields, attributes)
     elif isinstance(expression, dict):
         for name, part in expression.items():
             if name == "Value":
                 continue
             if name == "Var":
                 if part == "context":
-                    found.add(WHOLE)
-            elif name in (".", "has") and part["left"] == {"Var": "context"}:
-                _note(part, found)
+                    fields.add(WHOLE)
+            elif name in (".", "has"):
+                named = part["attr"]
+                names = (named,) if isinstance(named, str) else tuple(named)
+                attributes.update(names)
+                if part["left"] == {"Var": "context"}:
+                    fields.update(names)
+                else:
+                    _collect(part["left"], fields, attributes)
             else:
-                _collect(part, found)
-
-
-def _note(access: dict[str, Any], found: set[str]) -> None:
-    name = access["attr"]
-    found.update(name if isinstance(name, list) else (name,))
+                if name in ("hasTag", "getTag"):
+                    attributes.add(TAGS)
+                _collect(part, fields, attributes)

@@ -178,7 +178,7 @@ class AuthoriseStage:
         if field == "pathPinned":
             return x.pinned
         if field == "address":
-            return x.peer.rpartition(":")[0]
+            return x.peer.rpartition(":")[0] or x.peer
         if field == "hour":
             return (x.received_ns or self._now_ns()) // _HOUR_NS % 24
         return None
