@@ -30,6 +30,7 @@ HOT = """
     gateway/answers gateway/breakers gateway/course gateway/dispatch gateway/egress gateway/gateway gateway/ingress
     gateway/meters gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets
     gateway/validation gateway/validation_rules
+    security/abuse/addresses security/abuse/penalties security/abuse/shedding security/abuse/stage
     security/identity/stage security/limits/counters security/limits/headers security/limits/rules
     security/limits/stage security/policy/stage
     lifecycle/rollouts/evidence lifecycle/rollouts/gates lifecycle/rollouts/latencies lifecycle/rollouts/stage
