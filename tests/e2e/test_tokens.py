@@ -35,6 +35,8 @@ def documents(issuer: Issuer, provider: str, change: dict[str, Any] | None = Non
         *(resource("Team", name) for name in ("crew", "small")),
         resource("Issuer", "corp", **spec),
         resource("RoleBinding", "crew-operates", subject="group:crew", issuer="corp", roles=["operator"]),
+        resource("RoleBinding", "all-ask", subject="user:*", issuer="corp", roles=["model-user"]),
+        resource("Service", "scorer", owner="ann", team="crew", roles=["model-user"], label="internal"),
         resource("Provider", "dummy", url=f"{provider}/v1"),
         resource("Limit", "few", scope="team", subject="small", requestsPerMinute=2, burstRequests=2),
         chat_endpoint("good"),
@@ -49,7 +51,8 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, provider: str) -> Iterator[Factory]:
-    with running_factory(tmp_path_factory.mktemp("plant"), documents(issuer, provider)) as started:
+    settings = {"ANDON_ABUSE_EXEMPT": "127.0.0.0/8"}  # what is sent here would make any address wait
+    with running_factory(tmp_path_factory.mktemp("plant"), documents(issuer, provider), settings) as started:
         wait_for("the issuer's keys", lambda: keys_of(started) == {"first"})
         yield started
 
@@ -162,7 +165,7 @@ def test_the_operator_is_told_of_keycloaks_default_audience(
 
     def told() -> list[dict[str, Any]]:
         events = [event for event in plant.events("Issuer/corp") if event["name"] == "token.refused"]
-        return [event for event in events if event["data"]["reason"] == "audience"]
+        return [event for event in events if event["data"]["reason"] == "account"]
 
     event = wait_for("the refusal in the journal", told)[0]
     assert "Keycloak" in event["data"]["detail"]
@@ -190,6 +193,36 @@ def test_an_issuer_that_is_away_takes_nothing_from_those_it_vouched_for(
         ask(plant, token)
     finally:
         issuer.broken = False
+
+
+def test_a_key_of_a_service_acts_as_the_service_and_is_gone_when_it_is_revoked(plant: Factory) -> None:
+    id_, secret = plant.key("--service", "scorer")
+    answer = wait_for_service(plant, secret)
+    found = row(plant, answer._request_id)
+    assert (found.principal, found.team, found.key) == ("service:scorer", "crew", id_)
+
+    def last_used() -> Any:
+        listed = plant.read("keys", "list")["items"]
+        return next(key for key in listed if key["id"] == id_)["last_used_ns"]
+
+    assert wait_for("the key's last use", last_used) <= time.time_ns()
+    plant.andon("keys", "revoke", id_)
+    revoked_at = time.monotonic()
+
+    def gone() -> float:
+        try:
+            ask(plant, secret)
+        except openai.AuthenticationError:
+            return time.monotonic() - revoked_at
+        return 0.0
+
+    print(
+        f"a revoked key was refused {wait_for('the refusal', gone) * 1000:.0f} ms after `andon keys revoke`"
+    )
+    assert plant.andon("keys", "create", "--service", "nobody", code=1).stderr.startswith(
+        "Error: There is no Service"
+    )
+    assert "cannot grant gateway" in plant.andon("keys", "create", "--role", "gateway", code=1).stderr
 
 
 def test_what_cannot_be_enforced_is_refused_at_plan(plant: Factory, issuer: Issuer, provider: str) -> None:

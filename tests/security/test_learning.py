@@ -139,7 +139,7 @@ def test_refusals_are_the_same_in_words_and_the_reasons_are_told_to_operators(cl
     reasons = {(one.issuer, one.reason): one.count for one in stage.token_refusals()}
     # What was refused a moment ago is not verified again, unless it may be learnt meanwhile.
     assert reasons == {
-        ("corp", "audience"): 1,
+        ("corp", "account"): 1,
         ("corp", "signature"): 1,
         ("", "issuer"): 1,
         ("corp", "key"): 2,

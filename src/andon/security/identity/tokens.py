@@ -39,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a token is not taken. `detail` is for operators and quotes claims only once the signature has held."""
 
     reason: (
-        str  # malformed, issuer, algorithm, key, signature, expired, early, audience, party, claims, bound
+        str  # malformed, issuer, algorithm, key, signature, expired, early, audience, account, party, claims, bound
     )
     detail: str
     issuer: str = ""  # name of the Issuer; empty = none of ours
@@ -228,8 +228,8 @@ def _check_audience(claims: Mapping[str, Any], trusted: _Trusted) -> Failure | N
         said = ", ".join(f"'{_shown(one)}'" for one in audiences[:5]) or "nobody"
         wanted = ", ".join(f"'{one}'" for one in entry.audiences)
         detail = f"The token is for {said}; this Issuer takes tokens for {wanted}."
-        if "account" in audiences:
-            detail += " " + _KEYCLOAK
+        if "account" in audiences:  # a reason of its own, so that it is told even where others were told before
+            return Failure(reason="account", detail=f"{detail} {_KEYCLOAK}", issuer=trusted.name)
         return Failure(reason="audience", detail=detail, issuer=trusted.name)
     if entry.authorised_parties:
         # RFC 9068 has the client in `client_id`; OpenID Connect Core §2 in `azp`.
