@@ -28,8 +28,14 @@ def test_a_wrong_expectation_is_told_with_what_was_found() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "cases: []", "cases: [{principal: a}]", "[", "cases: [{principal: x:y, action: a, expect: deny}]\npolicies: []"],
-)  # fmt: skip
+    [
+        "",
+        "cases: []",
+        "cases: [{principal: a}]",
+        "[",
+        "cases: [{principal: x:y, action: a, expect: deny}]\npolicies: []",
+    ],
+)
 def test_what_is_no_table_is_refused(text: str) -> None:
     with pytest.raises(Refused):
         read_table(text, EXAMPLES).run()

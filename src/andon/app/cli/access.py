@@ -37,6 +37,7 @@ def explain(
     principal: Annotated[str, typer.Argument(help="user:NAME, service:NAME, key:ID or anonymous.")],
     action: Annotated[str, typer.Argument(help="Such as release.promote or infer.chat.")],
     resource: Annotated[str, typer.Argument(help="KIND/NAME; left out: the factory.")] = "",
+    *,
     given: Annotated[
         list[str] | None, typer.Option("--context", help="FIELD=VALUE; may be repeated.")
     ] = None,
@@ -45,7 +46,6 @@ def explain(
     ] = None,
     role: Annotated[list[str] | None, typer.Option(help="As if it had this role too.")] = None,
     cohort: Annotated[list[str] | None, typer.Option(help="As if it were in this cohort too.")] = None,
-    team: Annotated[str, typer.Option(help="As if it were of this team.")] = "",
 ) -> None:
     """Whether somebody may do something, by which policies, and what would permit it."""
     session: Session = context.obj
@@ -57,7 +57,6 @@ def explain(
         "attributes": pairs(attribute),
         "roles": role or [],
         "cohorts": cohort or [],
-        "team": team,
     }
     answer = session.client().post("/v1/access/explanations", body)
     emit(session, answer, lambda: render_access(answer), [item["id"] for item in answer["policies"]])
