@@ -104,12 +104,14 @@ class _Surroundings:
             return Gateway()
         in_flight = metrics.get("andon_requests_in_flight")
         trouble = metrics.get("andon_ledger_in_trouble")
+        away = metrics.get("andon_limits_store_away")
         return Gateway(
             answers=True,
             ledger_lag_s=metrics.get("andon_ledger_lag_seconds"),
             ledger_in_trouble=None if trouble is None else bool(trouble),
             sync_s=self._sync_s(metrics),
             in_flight=None if in_flight is None else int(in_flight),
+            counters_away=None if away is None else bool(away),
         )
 
     def _sync_s(self, metrics: Mapping[str, float]) -> float | None:

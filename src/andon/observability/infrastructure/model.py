@@ -113,6 +113,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     ledger_in_trouble: bool | None = None
     sync_s: float | None = None  # mean of one sync to disk since the look before
     in_flight: int | None = None
+    counters_away: bool | None = None  # None where no counters of limits are shared
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +138,8 @@ def warnings_of(moment: Moment) -> tuple[str, ...]:
     ]
     if moment.gateway.ledger_in_trouble:
         found.append("the gateway cannot write its log; see .andon/logs/gateway.log")
+    if moment.gateway.counters_away:
+        found.append("the store of shared counters does not answer: limits do as they declare (onStoreDown)")
     found += [
         f"GPU {device.index} reported XID {device.last_xid}"
         for device in moment.devices.readings
