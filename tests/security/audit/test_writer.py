@@ -91,7 +91,7 @@ def test_killed_at_any_step_nothing_is_lost_doubled_or_forked(tmp_path: Path, be
                 signed.append(str(dying.checkpoint()))
             ended = True
         except OSError:
-            pass
+            pass  # the crash that is tried
         on_disk = FileDisk(folder)
         seen = [read_checkpoint(read_note(text).text) for text in signed]
         again = LogWriter(on_disk, signing)

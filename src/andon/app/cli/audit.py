@@ -59,6 +59,7 @@ def status(context: typer.Context) -> int:
 def verify(
     context: typer.Context,
     place: _Place = "",
+    *,
     public_key: _PublicKey = "",
     witness: _Witness = "",
     witness_key: _WitnessKey = "",
@@ -138,6 +139,7 @@ def key(context: typer.Context) -> None:
 
 def witness(
     context: typer.Context,
+    *,
     source: Annotated[str, typer.Option("--from", help="The log's folder or address.")],
     state: Annotated[
         Path, typer.Option("--state", help="Where the witness remembers; kept from the log's owner.")

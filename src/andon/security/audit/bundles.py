@@ -19,7 +19,7 @@ from andon.security.audit.canonical import canonicalise, encode_row, plain_row
 from andon.security.audit.hashing import leaf_hash
 from andon.security.audit.keys import Successor, present_key, read_keys
 from andon.security.audit.leaves import Header, read_header
-from andon.security.audit.notes import Vkey, read_checkpoint, read_note, signed_by
+from andon.security.audit.notes import Vkey, read_checkpoint, read_note, read_vkey, signed_by
 from andon.security.audit.proving import prove_consistency, prove_many
 from andon.security.audit.sources import LogSource, Nodes, read_entries
 from andon.security.audit.tiles import WIDTH
@@ -130,7 +130,7 @@ def read_bundle(data: bytes) -> Bundle:
     """A bundle from a file. Raises `Refused`."""
     try:
         bundle = msgspec.json.decode(data, type=Bundle)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(
             "audit_form", "This is not a bundle of proofs.", hint="andon audit prove makes one."
         ) from error
@@ -254,6 +254,8 @@ def _check_witness(
         return None
     if not signed_by(note, witness):
         faults.append("what is shown as the witness's is not signed by it")
+    elif not any(signed_by(note, read_vkey(key.vkey)) for key in bundle.keys):
+        faults.append("what the witness has seen was not signed by the log")
     elif seen.origin != bundle.checkpoint.partition("\n")[0]:
         faults.append("the witness has seen another log")
     elif not is_consistent(seen.size, size, pieces, seen.root, root):
