@@ -166,7 +166,7 @@ def _version(unit: Unit, name: str) -> Record:
     record = unit.get(MODEL_VERSION, name)
     if record is None:
         raise Refused(
-            "resource_not_found",
+            "not_found",
             f"There is no ModelVersion '{name}'.",
             hint="andon models list shows those there are.",
             status=404,
