@@ -330,7 +330,7 @@ def _callback(visit: Visit) -> str:
 def identity_routes(services: Whoever) -> Sequence[Route]:
     """Every route of identity."""
     api = IdentityApi(services)
-    return (*_session_routes(api), *_user_routes(api))
+    return (*_session_routes(api), *_issuer_routes(api), *_user_routes(api))
 
 
 def _session_routes(api: IdentityApi) -> Sequence[Route]:
@@ -365,6 +365,21 @@ def _session_routes(api: IdentityApi) -> Sequence[Route]:
             summary="Set a password with a code that works once, and sign in",
         ),
         Route(
+            method="POST",
+            path="/v1/session/logout",
+            name="signOut",
+            action=OPEN,
+            request=Leaving,
+            response=Ended,
+            handler=api.leave,
+            summary="End this session, or all of the same person",
+        ),
+    )
+
+
+def _issuer_routes(api: IdentityApi) -> Sequence[Route]:
+    return (
+        Route(
             method="GET",
             path="/v1/session/login",
             name="beginSignIn",
@@ -395,16 +410,6 @@ def _session_routes(api: IdentityApi) -> Sequence[Route]:
             response=SessionView,
             handler=api.collect,
             summary="The session of a program that waited on loopback (RFC 8252)",
-        ),
-        Route(
-            method="POST",
-            path="/v1/session/logout",
-            name="signOut",
-            action=OPEN,
-            request=Leaving,
-            response=Ended,
-            handler=api.leave,
-            summary="End this session, or all of the same person",
         ),
     )
 

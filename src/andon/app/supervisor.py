@@ -312,10 +312,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def announce(info: RunInfo) -> None:
+def announce(info: RunInfo, home: Home) -> None:
     """What a person who has just started a factory wants to know."""
     say(f"gateway  {info.gateway_url}   (OpenAI clients: /v1, Open Inference Protocol clients: the root)")
     say(f"control  {info.url}")
+    if home.setup_code.exists():
+        say(f"nobody can sign in yet: `andon users setup NAME` uses the code in {home.setup_code}")
 
 
 def up(
@@ -323,7 +325,7 @@ def up(
     files: list[Path],
     detach: bool = False,
     ports: Mapping[str, int] | None = None,
-    on_ready: Callable[[RunInfo], None] = announce,
+    on_ready: Callable[[RunInfo], None] | None = None,
 ) -> int:
     """Run a factory until it is told to stop; with `detach`, return once it serves.
 
@@ -332,6 +334,7 @@ def up(
     """
     home = Home(root)
     home.create()
+    told = on_ready or (lambda info: announce(info, home))
     given = {f"ANDON_{name.upper()}_PORT": str(port) for name, port in (ports or {}).items()}
     environment = {**os.environ, **given}
     settings = load_settings(home.root, environment)
@@ -341,11 +344,11 @@ def up(
         _detach(home, files, environment)
         info = home.read_run_info()
         if info is not None:
-            on_ready(info)
+            told(info)
         return 0
     home.lock()
     try:
-        asyncio.run(_supervise(home, settings, files, say, on_ready))
+        asyncio.run(_supervise(home, settings, files, say, told))
     finally:
         home.unlock()
     return 0

@@ -6,15 +6,17 @@ never leaves this program.
 
 from __future__ import annotations
 
+import hmac
 import http.server
-import secrets
 import webbrowser
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from andon.app.cli.client import Client
 from andon.kernel.errors import Refused
+from andon.kernel.random import SystemRandom
 from andon.security.identity.signing_in import challenge_of
 
 WAIT_S = 300.0
@@ -23,7 +25,8 @@ _PAGE = b"<!doctype html><title>Andon</title><p>You are signed in. You can close
 
 def sign_in(client: Client, issuer: str, note: Callable[[str], None]) -> dict[str, Any]:
     """Send the browser to the issuer and collect the session. Raises Refused when nothing comes back."""
-    verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(16)
+    random = SystemRandom()
+    verifier, state = (urlsafe_b64encode(random.secret_bytes(32)).decode().rstrip("=") for _ in range(2))
     found: dict[str, str] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,7 +35,7 @@ def sign_in(client: Client, issuer: str, note: Callable[[str], None]) -> dict[st
         def do_GET(self) -> None:
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             # Anything that does not know the state is somebody else's page knocking at the port.
-            if secrets.compare_digest(query.get("state", "").encode(), state.encode()):
+            if hmac.compare_digest(query.get("state", "").encode(), state.encode()):
                 found.update(query)
             self.send_response(200 if found else 404)
             self.send_header("content-type", "text/html; charset=utf-8")
