@@ -31,7 +31,7 @@ def vault() -> Iterator[Vault]:
 
 def store(vault: Vault, clock: Hours | None = None, **login: str) -> VaultStore:
     readers = {name: (lambda value=value: value) for name, value in login.items()}
-    return VaultStore(vault.url, mount="kv", namespace="", login=Login(**readers), monotonic=clock or Hours())
+    return VaultStore(vault.url, mount="kv", area="", login=Login(**readers), monotonic=clock or Hours())
 
 
 def role(vault: Vault, clock: Hours | None = None) -> VaultStore:
@@ -99,7 +99,7 @@ def test_a_wrong_role_and_an_absent_server_are_told(vault: Vault):
         store(vault, role_id="role-1", secret_id="hidden-words").read(KEY)
     assert "hidden-words" not in str(found.value)
     away = VaultStore(
-        "http://127.0.0.1:9", mount="kv", namespace="", login=Login(token=lambda: "t"), monotonic=Hours()
+        "http://127.0.0.1:9", mount="kv", area="", login=Login(token=lambda: "t"), monotonic=Hours()
     )
     with pytest.raises(Transient):
         away.read(KEY)

@@ -82,7 +82,7 @@ def _vault(settings: Settings, environment: Mapping[str, str]) -> OutsideStore:
     store: OutsideStore = module.VaultStore(
         settings.vault_url,
         mount=settings.vault_mount,
-        namespace=settings.vault_namespace,
+        area=settings.vault_namespace,
         monotonic=SystemClock().monotonic,
         login=module.Login(
             token=read(settings.vault_token),

@@ -49,7 +49,7 @@ class VaultStore:
         url: str,
         *,
         mount: str,
-        namespace: str,
+        area: str,
         login: Login,
         monotonic: Callable[[], float],
     ) -> None:
@@ -62,7 +62,7 @@ class VaultStore:
             )
         self._parts = parts
         self._mount = mount.strip("/")
-        self._namespace = namespace
+        self._area = area
         self._login = login
         self._monotonic = monotonic
         self._one = threading.Lock()
@@ -148,8 +148,8 @@ class VaultStore:
         headers = {"accept": "application/json", "x-vault-request": "true"}
         if token:
             headers["x-vault-token"] = token
-        if self._namespace:
-            headers["x-vault-namespace"] = self._namespace
+        if self._area:
+            headers["x-vault-namespace"] = self._area
         raw = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, parts.path.rstrip("/") + path, raw, headers)
