@@ -1,6 +1,6 @@
 """Proof `guards`, its part about coverage: no way through the gateway passes its guards by.
 
-A real gateway process before a provider that says what it is told. Every cell of dialect × stream × n × tools × place is
+A real gateway process before a provider that says what it is told. Every cell of dialect, stream, n, tools and place is
 asked three times: with clean texts, with a planted marker that must be redacted, and with one that must be blocked. A
 cell holds if the marker is nowhere on the far side, every clean text arrives as it was, and the row's bytes scanned and
 delivered both equal what this file, which knows its own texts, has counted.
@@ -173,7 +173,7 @@ class Model:
 
     def whole(self) -> tuple[dict[str, str], bytes]:
         """Headers and body of an answer that is no stream."""
-        cell, (answers, arguments) = self.cell, self.answer
+        cell, answers = self.cell, self.answer[0]
         assert cell is not None
         if cell.form == "binary":
             data = packed(answers[0])
@@ -282,7 +282,7 @@ def provider(model: Model) -> http.server.ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, form: str, *args: Any) -> None:
             """Nothing: the proof reads the rows."""
 
     return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

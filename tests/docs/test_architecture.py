@@ -28,6 +28,7 @@ STAGES = {  # what the page calls a step of the chain, and the class that is it
     "conduct": "ConductStage",
     "limits": "LimitStage",
     "validate": "ValidateStage",
+    "label": "LabelStage",
     "reconsider": "ReconsiderStage",
     "choose release": "RolloutStage",
 }

@@ -48,7 +48,8 @@ def test_guards_hold_on_a_running_factory(tmp_path: Path) -> None:
             assert (status, json.loads(body)["error"]["code"]) == (400, "content_filter"), factory.words()
             status, body, served = ask(factory, key, "hello")
             content = json.loads(body)["choices"][0]["message"]["content"]
-            assert status == 200 and content.startswith("the [line] and a bad part")
+            assert status == 200
+            assert content.startswith("the [line] and a bad part")
             status, streamed, _ = ask(factory, key, "hello", stream=True)
             told = [json.loads(one[6:]) for one in streamed.split("\n\n") if one.startswith("data: {")]
             text = "".join(one["choices"][0]["delta"].get("content", "") for one in told if one["choices"])
@@ -63,7 +64,33 @@ def test_guards_hold_on_a_running_factory(tmp_path: Path) -> None:
             assert {one["guard"] for one in json.loads(row["verdicts"])} == {"animal", "line"}
             row = wait_for("the refused row", lambda: story(blocked))
             assert (row["refused_by"], row["delivered_bytes"]) == ("guards", 0)
+            shadowed = factory.andon("request", served).stdout
+            assert "guard line at output: redact  score 1.000  line 2" in shadowed
+            tells_and_checks(factory)
             refuses_at_plan(factory)
+
+
+def tells_and_checks(factory: Factory) -> None:
+    """What guards found lately, and what they say of a text without a model."""
+
+    def lately() -> Any:
+        return factory.read("guards")["items"]
+
+    items = wait_for("verdicts in the ledger", lambda: (found := lately()) and len(found) >= 2 and found)
+    by_place = {(item["guard"], item["place"]): item for item in items}
+    assert by_place["animal", "input"]["acted"] == 1
+    assert by_place["animal", "input"]["judged"] == 3
+    assert by_place["line", "output"]["found"] == "line 4"
+    text = factory.root / "text.txt"
+    text.write_text("A zebra runs.")
+    done = factory.andon("guards", "check", "--guard", "animal", str(text), "-o", "json", code=1)
+    answer = json.loads(done.stdout)
+    assert answer["refused"] == "content_filter"
+    assert answer["verdicts"][0]["spans"] == [[2, 7]]
+    text.write_text("the line runs")
+    done = factory.andon("guards", "check", "-g", "line", "--place", "output", str(text))
+    assert "the [line]" in done.stdout
+    assert factory.andon("guards", "check", "-g", "nobody", str(text), code=None).returncode != 0
 
 
 def refuses_at_plan(factory: Factory) -> None:

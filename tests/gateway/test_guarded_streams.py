@@ -70,7 +70,8 @@ def test_a_stream_is_redacted_across_its_parts() -> None:
 def test_a_block_in_the_middle_cuts_with_what_clients_know() -> None:
     parts = [*["fine words "] * 20, "then a zeb", "ra ", "and more", " words" * 20]
     reply, one = run([*stream_of(*parts), DONE], guard(places=("output",)))
-    assert "zeb" not in reply.body.decode() and b"[DONE]" not in reply.body
+    assert "zeb" not in reply.body.decode()
+    assert b"[DONE]" not in reply.body
     told = events_of(reply)
     assert told[-2]["choices"] == [{"index": 0, "finish_reason": "content_filter", "delta": {}}]
     assert told[-1]["error"]["code"] == "content_filter"
@@ -144,7 +145,8 @@ def test_a_guard_in_shadow_holds_nothing_back() -> None:
         assert b"a ze" in seen[0]
         assert text_of(reply) == "a zebra"
         (verdict,) = json.loads(row(one).verdicts)
-        assert verdict["entities"] == {"animal": 1} and verdict["action"] == "block"
+        assert verdict["entities"] == {"animal": 1}
+        assert verdict["action"] == "block"
 
     asyncio.run(main())
 
@@ -157,7 +159,8 @@ def test_an_attempt_that_failed_before_anything_was_sent_leaves_nothing_behind()
             guards=(guard(places=("output",)),),
         )
         reply = await one.chat(ask("x", **STREAM))
-        assert text_of(reply) == "whole" and len(one.upstream.sent) == 2
+        assert text_of(reply) == "whole"
+        assert len(one.upstream.sent) == 2
         assert row(one).scanned_bytes == row(one).delivered_bytes == 5
 
     asyncio.run(main())

@@ -68,8 +68,10 @@ def test_a_blocked_request_reaches_no_model_and_the_row_says_who_stopped_it() ->
         assert one.upstream.sent == []
         assert row(one).refused_by == "guards"
         (verdict,) = json.loads(row(one).verdicts)
-        assert verdict["guard"] == "pattern" and verdict["action"] == "block"
-        assert verdict["entities"] == {"animal": 1} and verdict["spans"] == [[0, 2, 7]]
+        assert verdict["guard"] == "pattern"
+        assert verdict["action"] == "block"
+        assert verdict["entities"] == {"animal": 1}
+        assert verdict["spans"] == [[0, 2, 7]]
         assert MARK not in row(one).verdicts
         assert (row(one).scanned_bytes, row(one).delivered_bytes) == (0, 0)
         one.assert_whole()
@@ -114,7 +116,8 @@ def test_a_redacted_request_is_what_the_model_the_copy_and_the_record_get() -> N
         reply = await one.chat(ask(f"my {MARK}"))
         assert reply.json["choices"][0]["message"]["content"] == "your [animal]"
         assert [sent.body.count(b"[animal]") for sent in one.upstream.sent] == [1]
-        assert not any(MARK.encode() in body.data for body in kept) and len(kept) == 2
+        assert not any(MARK.encode() in body.data for body in kept)
+        assert len(kept) == 2
         assert row(one).scanned_bytes == row(one).delivered_bytes == len("my [animal]") + len("your [animal]")
 
     asyncio.run(main())
@@ -124,7 +127,8 @@ def test_a_blocked_answer_is_not_delivered() -> None:
     async def main() -> None:
         one = world(answered("ok", f"a {MARK}"), guards=(guard(places=("output",)),))
         reply = await one.chat(ask(MARK))
-        assert reply.status == 400 and MARK not in reply.body.decode()
+        assert reply.status == 400
+        assert MARK not in reply.body.decode()
         assert (row(one).status, row(one).error_code, row(one).provider_error) == (
             400,
             "content_filter",
@@ -140,7 +144,8 @@ def test_in_shadow_everything_is_judged_and_nothing_is_changed() -> None:
     async def main() -> None:
         one = world(answered(f"a {MARK}"), guards=(guard(mode="shadow"),))
         reply = await one.chat(ask(f"a {MARK}"))
-        assert reply.status == 200 and MARK in reply.body.decode()
+        assert reply.status == 200
+        assert MARK in reply.body.decode()
         verdicts = json.loads(row(one).verdicts)
         assert [(one["place"], one["action"]) for one in verdicts] == [
             ("input", "block"),
@@ -190,7 +195,7 @@ HIDDEN = [
     },
     {"messages": [{"role": "user", "content": "z\u200be\u2060bra"}]},
     {"messages": [{"role": "user", "content": "".join(chr(0xE0000 + ord(one)) for one in MARK)}]},
-    {"messages": [{"role": "user", "content": "zеbrа"}]},  # with Cyrillic letters
+    {"messages": [{"role": "user", "content": "z\u0435br\u0430"}]},  # with Cyrillic letters
 ]
 
 
@@ -205,7 +210,8 @@ def test_no_place_of_a_chat_hides_a_text(hidden: dict[str, Any]) -> None:
         reply = await redacting.chat(json.dumps({"model": "chat", **hidden}).encode())
         assert reply.status == 200
         sent = json.loads(redacting.upstream.sent[0].body)
-        assert "[animal]" in json.dumps(sent) and MARK not in json.dumps(sent)
+        assert "[animal]" in json.dumps(sent)
+        assert MARK not in json.dumps(sent)
         assert row(redacting).scanned_bytes == row(redacting).delivered_bytes
 
     asyncio.run(main())
@@ -214,7 +220,8 @@ def test_no_place_of_a_chat_hides_a_text(hidden: dict[str, Any]) -> None:
 def test_a_key_given_twice_hides_nothing() -> None:
     async def main() -> None:
         one = world(answered("fine"), guards=(guard(),))
-        body = b'{"model":"chat","messages":[{"role":"user","content":"zebra"}],"messages":[{"role":"user","content":"x"}]}'
+        said = b'"messages":[{"role":"user","content":"%b"}]'
+        body = b'{"model":"chat",' + said % b"zebra" + b"," + said % b"x" + b"}"
         reply = await one.chat(body)
         assert (reply.status, reply.json["error"]["code"]) == (400, "invalid_json")
         assert one.upstream.sent == []
@@ -239,7 +246,8 @@ def test_what_was_tokenised_comes_back_to_its_own_caller_only() -> None:
         one = world(answered("hello"), guards=(tokenise,))
         await one.chat(ask(f"I am {MARK}"))
         sent = json.loads(one.upstream.sent[0].body)["messages"][0]["content"]
-        assert MARK not in sent and sent.startswith("I am [[animal:")
+        assert MARK not in sent
+        assert sent.startswith("I am [[animal:")
         token = sent.removeprefix("I am ")
         one.upstream.script = [answered(f"Dear {token}, yours", f"[[animal:{'A' * 40}]]")]
         reply = await one.chat(ask("x"))
@@ -254,7 +262,8 @@ def test_an_upstreams_error_cannot_repeat_what_was_sent() -> None:
         error = FakeAnswer(400, json.dumps({"error": {"message": f"bad {MARK}"}}).encode())
         one = world(error, guards=(guard(places=("output",)),))
         reply = await one.chat(ask("x"))
-        assert reply.status == 400 and MARK not in reply.body.decode()
+        assert reply.status == 400
+        assert MARK not in reply.body.decode()
 
     asyncio.run(main())
 

@@ -12,6 +12,7 @@ import msgspec
 
 from andon.app import views
 from andon.app.admission_routes import admission_routes
+from andon.app.guards_routes import guard_routes
 from andon.app.identity_routes import identity_routes
 from andon.app.observer.table import observer_routes
 from andon.app.policy_routes import policy_routes
@@ -297,6 +298,7 @@ def build_routes(services: Services) -> Sequence[Route]:
         *admission_routes(services.papers),
         *identity_routes(services),
         *policy_routes(services.policies),
+        *guard_routes(services),
         *observer_routes(),
     )
 

@@ -140,11 +140,6 @@ def _take(x: Exchange, name: bytes, value: bytes) -> Refused | None:
                 "invalid_header", f"x-andon-reference must have 1 to {REFERENCE_MAX} printable characters."
             )
         x.reference = text
-    elif name == b"x-andon-label":
-        label = value.decode("latin-1")
-        if label not in RANKS:
-            return Refused("invalid_header", f"x-andon-label is one of {', '.join(LABELS)}.")
-        x.label = label  # type: ignore[assignment]  # one of the four, as asked above
     elif name == b"idempotency-key":
         if not 0 < len(value) <= IDEMPOTENCY_KEY_BYTES_MAX:
             return Refused("invalid_header", "Idempotency-Key must have 1 to 255 characters.")

@@ -1,4 +1,7 @@
-"""Whether data of a class may go where an exchange wants to take it. Pure; asked before guards and after them."""
+"""Whether data of a class may go where an exchange wants to take it: to the endpoint, and to whoever asks.
+
+Pure. Asked by the stage that labels exchanges, and again by the gateway when findings of guards have raised the class.
+"""
 
 from __future__ import annotations
 

@@ -81,10 +81,14 @@ def judged(guard: GuardEntry, *texts: str, upstream: Any = None) -> tuple[Any, l
 
 def test_a_model_in_onnx_judges_texts(model: Path) -> None:
     judgement, (verdict,) = judged(entry(onnx=str(model)), *GOOD[:4])
-    assert judgement.refusal is None and verdict.action == "pass" and 0 < verdict.score < 0.5
+    assert judgement.refusal is None
+    assert verdict.action == "pass"
+    assert 0 < verdict.score < 0.5
     judgement, (verdict,) = judged(entry(onnx=str(model)), "hello", BAD[0])
     assert judgement.refusal.code == "content_filter"
-    assert verdict.score > 0.5 and verdict.spans == ((1, 0, len(BAD[0])),) and len(verdict.version) == 12
+    assert verdict.score > 0.5
+    assert verdict.spans == ((1, 0, len(BAD[0])),)
+    assert len(verdict.version) == 12
     assert verdict.scanned_bytes == len("hello" + BAD[0])
 
 
@@ -150,11 +154,14 @@ def test_a_service_judges_texts() -> None:
     judgement, (verdict,) = scored(
         lambda texts: {"scores": [0.9 if "bad" in text else 0.1 for text in texts]}, "fine", "bad"
     )
-    assert judgement.refusal.code == "content_filter" and verdict.score == 0.9
+    assert judgement.refusal.code == "content_filter"
+    assert verdict.score == 0.9
     judgement, (verdict,) = scored(lambda texts: {"scores": [0.1 for _ in texts]}, "fine")
-    assert judgement.refusal is None and verdict.action == "pass"
+    assert judgement.refusal is None
+    assert verdict.action == "pass"
     many, (verdict,) = scored(lambda texts: {"scores": [0.1 for _ in texts]}, *["x"] * 600)
-    assert many.refusal is None and verdict.scanned_bytes == 600
+    assert many.refusal is None
+    assert verdict.scanned_bytes == 600
 
 
 @pytest.mark.parametrize(
@@ -169,9 +176,12 @@ def test_a_service_judges_texts() -> None:
 )
 def test_a_service_that_fails_does_as_declared(answer: Callable[[list[str]], Any], code: str) -> None:
     judgement, (verdict,) = scored(answer, "x")
-    assert judgement.refusal.code == "guard_unavailable" and judgement.refusal.status == 503
+    assert judgement.refusal.code == "guard_unavailable"
+    assert judgement.refusal.status == 503
     assert (verdict.failed, verdict.action, verdict.scanned_bytes) == (code, "block", 0)
     judgement, (verdict,) = scored(answer, "x", on_failure="pass")
-    assert judgement.refusal is None and judgement.unjudged == {0} and verdict.failed == code
+    assert judgement.refusal is None
+    assert judgement.unjudged == {0}
+    assert verdict.failed == code
     judgement, _ = scored(answer, "x", mode="shadow")
     assert judgement.refusal is None

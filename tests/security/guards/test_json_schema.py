@@ -27,32 +27,62 @@ VALUES = st.recursive(
 )
 LEAVES = st.one_of(
     st.booleans(),
-    st.builds(lambda name: {"type": name}, st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])),
-    st.builds(lambda names: {"type": names}, st.lists(st.sampled_from(["integer", "string"]), min_size=1, unique=True)),
+    st.builds(
+        lambda name: {"type": name},
+        st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"]),
+    ),
+    st.builds(
+        lambda names: {"type": names},
+        st.lists(st.sampled_from(["integer", "string"]), min_size=1, unique=True),
+    ),
     st.builds(lambda values: {"enum": values}, st.lists(VALUES, min_size=1, max_size=3)),
     st.builds(lambda value: {"const": value}, VALUES),
-    st.builds(lambda key, bound: {key: bound}, st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]), st.integers(-3, 3)),
-    st.builds(lambda key, bound: {key: bound}, st.sampled_from(["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"]), st.integers(0, 2)),
+    st.builds(
+        lambda key, bound: {key: bound},
+        st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]),
+        st.integers(-3, 3),
+    ),
+    st.builds(
+        lambda key, bound: {key: bound},
+        st.sampled_from(["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"]),
+        st.integers(0, 2),
+    ),
     st.builds(lambda text: {"pattern": text}, st.sampled_from(["^a", "b$", "[0-9]", "^a{1,2}$"])),
     st.builds(lambda step: {"multipleOf": step}, st.sampled_from([1, 2, 0.5])),
     st.builds(lambda names: {"required": names}, st.lists(NAMES, max_size=2, unique=True)),
     st.just({"uniqueItems": True}),
-)  # fmt: skip
+)
 
 
 def nested(inner: Any) -> Any:
     return st.one_of(
-        st.builds(lambda key, some: {key: some}, st.sampled_from(["allOf", "anyOf", "oneOf", "prefixItems"]), st.lists(inner, min_size=1, max_size=3)),
-        st.builds(lambda key, one: {key: one}, st.sampled_from(["not", "items", "additionalProperties", "propertyNames"]), inner),
+        st.builds(
+            lambda key, some: {key: some},
+            st.sampled_from(["allOf", "anyOf", "oneOf", "prefixItems"]),
+            st.lists(inner, min_size=1, max_size=3),
+        ),
+        st.builds(
+            lambda key, one: {key: one},
+            st.sampled_from(["not", "items", "additionalProperties", "propertyNames"]),
+            inner,
+        ),
         st.builds(lambda some: {"properties": some}, st.dictionaries(NAMES, inner, max_size=2)),
         st.builds(
-            lambda some, patterns, rest: {"properties": some, "patternProperties": patterns, "additionalProperties": rest},
+            lambda some, patterns, rest: {
+                "properties": some,
+                "patternProperties": patterns,
+                "additionalProperties": rest,
+            },
             st.dictionaries(NAMES, inner, max_size=2),
             st.dictionaries(st.sampled_from(["^a", "b"]), inner, max_size=2),
             inner,
         ),
-        st.builds(lambda first, rest: {"prefixItems": first, "items": rest}, st.lists(inner, min_size=1, max_size=2), inner),
-    )  # fmt: skip
+        st.builds(
+            lambda first, rest: {"prefixItems": first, "items": rest},
+            st.lists(inner, min_size=1, max_size=2),
+            inner,
+        ),
+    )
 
 
 @settings(max_examples=400, deadline=None)
@@ -80,8 +110,19 @@ def test_references_and_what_refers_to_itself() -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{"if": True}, {"type": "text"}, {"type": 3}, {"$ref": "http://x"}, {"$ref": "#/nothing"}, {"minimum": "1"}, {"multipleOf": 0}, 3, {"pattern": "(a+)+b"}, {"allOf": 3}],
-)  # fmt: skip
+    [
+        {"if": True},
+        {"type": "text"},
+        {"type": 3},
+        {"$ref": "http://x"},
+        {"$ref": "#/nothing"},
+        {"minimum": "1"},
+        {"multipleOf": 0},
+        3,
+        {"pattern": "(a+)+b"},
+        {"allOf": 3},
+    ],
+)
 def test_a_schema_that_cannot_be_held_is_refused(schema: Any) -> None:
     with pytest.raises(Refused):
         Schema(schema)

@@ -31,7 +31,7 @@ def test_what_hides_is_found_and_what_writing_needs_is_not() -> None:
         "1️⃣",
     )
     assert hidden(f"{family} {flag} {heart} {keycap}") == []
-    assert hidden("نمی\u200cخواهم क्\u200dष") == []
+    assert hidden("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u0915\u094d\u200d\u0937") == []
     assert hidden("a\u202eb", "bidi_control") == []
 
 
@@ -51,7 +51,8 @@ def test_a_clean_view_reads_tags_as_letters_and_drops_what_hides() -> None:
     tagged = "a\u200bb" + "".join(chr(0xE0000 + ord(one)) for one in "cd")
     view = clean(View(tagged, None))
     assert view.text == "abcd"
-    assert view.span(0, 2) == (0, 3) and view.span(1, 4) == (2, 5)
+    assert view.span(0, 2) == (0, 3)
+    assert view.span(1, 4) == (2, 5)
 
 
 @given(st.text(max_size=200, alphabet=st.characters(exclude_categories=["Cs"])), st.text(max_size=20))
@@ -79,6 +80,7 @@ def test_what_is_marked_cannot_close_its_mark() -> None:
     spotlight = Spotlight(SpotlightSettings(), b"secret")
     marked = spotlight.mark("text </data>")
     opened = marked.split(">")[0].removeprefix("<data ")
-    assert marked.endswith(f"</data {opened}>") and len(opened) == 12
+    assert marked.endswith(f"</data {opened}>")
+    assert len(opened) == 12
     assert Spotlight(SpotlightSettings(), b"other").mark("text </data>") != marked
     assert " two" not in Spotlight(SpotlightSettings(method="datamark"), b"s").mark("one two")

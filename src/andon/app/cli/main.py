@@ -21,6 +21,7 @@ from andon.app.cli import (
     desired,
     drift,
     facts,
+    guards,
     journal,
     keys,
     ledger,
@@ -83,6 +84,7 @@ def build() -> typer.Typer:
     app.add_typer(alerts.build(), name="alerts")
     app.add_typer(audit.build(), name="audit")
     app.add_typer(dashboards.build(), name="dashboards")
+    app.add_typer(guards.build(), name="guards")
     app.add_typer(quality.build(), name="quality")
     return app
 

@@ -5,6 +5,7 @@ Where a factory runs, its observer answers; where none does, the home's own file
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -267,11 +268,24 @@ def _attempt(attempt: dict[str, Any]) -> list[str]:
     ]
     if counts:
         lines.append("  " + "  ".join(counts))
+    lines += [_verdict(one) for one in json.loads(attempt.get("verdicts") or "[]")]
     features = attempt.get("features")
     if features:
         took = ", ".join(f"{printable(name)} {us / 1000:.2f} ms" for name, us in features.items())
         lines.append(f"  features: {took}")
     return lines
+
+
+def _verdict(one: dict[str, Any]) -> str:
+    """What a guard said, in one line: never what it found, only by which name."""
+    found = ", ".join(f"{printable(name)} {count}" for name, count in one.get("entities", {}).items())
+    score = "" if one.get("score") is None else f"  score {one['score']:.3f}"
+    failed = f"  failed: {printable(one['failed'])}" if one.get("failed") else ""
+    mode = " (shadow)" if one["mode"] == "shadow" else ""
+    return (
+        f"  guard {printable(one['guard'])} at {one['place']}: {one['action']}{mode}{score}"
+        f"{'  ' + found if found else ''}{failed}"
+    )
 
 
 def _waterfall(attempt: dict[str, Any]) -> list[tuple[str, int, str]]:

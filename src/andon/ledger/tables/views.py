@@ -39,11 +39,26 @@ _TYPES = {
     pa.map_(pa.string(), pa.int64()): "MAP(VARCHAR, BIGINT)",
 }
 
+# What a guard said, as rows hold it (security/guards/model): a field that was left out had nothing to say.
+_VERDICT = (
+    '{"guard": "VARCHAR", "version": "VARCHAR", "place": "VARCHAR", "mode": "VARCHAR", "action": "VARCHAR", '
+    '"threshold": "DOUBLE", "score": "DOUBLE", "entities": "MAP(VARCHAR, BIGINT)", "latency_us": "BIGINT", '
+    '"scanned_bytes": "BIGINT", "failed": "VARCHAR"}'
+)
+_SAID = ", ".join(
+    f"said.{name} AS {name}"
+    for name in (
+        "guard", "version", "place", "mode", "action", "threshold", "score", "entities", "latency_us",
+        "scanned_bytes", "failed",
+    )
+)  # fmt: skip
+
 FACTS = tuple(table for table in TABLES if table.log == "facts")
 VIEWS = (
     "requests",
     "attempts",
     "open_intents",
+    "guard_verdicts",
     *(name for table in FACTS for name in (table.name, f"{table.name}_history")),
     "bodies",
 )
@@ -106,6 +121,11 @@ def _row_views() -> Sequence[str]:
         (
             f'CREATE VIEW open_intents AS SELECT * EXCLUDE (log, "position"), {_moment("at", "at_ns")} '
             f"FROM ledger.open_intents i ANTI JOIN {ended} o ON i.id = o.id AND i.attempt = o.attempt"
+        ),
+        (
+            'CREATE VIEW guard_verdicts AS SELECT id, attempt, at_ns, "at", endpoint, release, "key", team, principal, '
+            f"label, status, error_code, {_SAID} FROM (SELECT *, "
+            f"unnest(from_json(verdicts, '[{_VERDICT}]')) AS said FROM attempts WHERE verdicts IS NOT NULL)"
         ),
         f'CREATE VIEW bodies AS SELECT * EXCLUDE (log, "position"), {_moment("at", "at_ns")} FROM ledger.bodies',
     )

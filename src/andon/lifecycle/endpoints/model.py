@@ -114,7 +114,7 @@ class EndpointSpec(Written, frozen=True, kw_only=True):
     ] = 0
     attributes: Annotated[
         dict[str, str], D(description="What policies may ask of it, such as risk-tier.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

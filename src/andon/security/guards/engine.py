@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from andon.kernel.errors import AndonError
+from andon.kernel.errors import AndonError, Transient
 from andon.kernel.guarding import Content, Edit, Judgement, Kind, Offer, Piece
 from andon.kernel.labels import Label
 from andon.kernel.snapshot import Snapshot
@@ -103,7 +103,7 @@ class Exam:
         return Window(self._guards_of(piece.kind), piece, self._watched - 1, self._work)
 
     async def judge(self, content: Content) -> Judgement:
-        """See `Judging`."""
+        """See `Judging`. What it costs grows with the texts alone."""
         compiled = self._compiled
         is_answer = any(piece.kind == "output" for piece in content.pieces) or bool(
             content.calls or content.answers
@@ -198,7 +198,7 @@ class Exam:
             began = self._work.now()
             try:
                 if guard.detector is None:
-                    raise TimeoutError
+                    raise Transient("not_asked", "Services are asked by gateways only.")
                 answers = await guard.detector.judge([piece.text for piece in pieces])
             except Exception as error:  # whatever an outside classifier raises, the guard has not judged
                 self._work.broke(guard.text.entry, error)

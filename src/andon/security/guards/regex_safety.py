@@ -1,7 +1,7 @@
 """Whether a regular expression can be slow or unbounded, decided from its parse tree before it is ever run.
 
-A guard's patterns see hostile texts on the path of requests, so they must be bounded in what they match and in how often
-they may try. What cannot be bounded is refused with the way to write it. Pure.
+A guard's patterns see hostile texts on the path of requests, so they must be bounded in what they match and in how
+often they may try. What cannot be bounded is refused with the way to write it. Pure.
 """
 
 from __future__ import annotations

@@ -69,7 +69,11 @@ def plain(text: str, *, escaped: bool) -> View:
 
 
 def _read(escape: str) -> str:
-    return chr(int(escape[2:], 16)) if escape[1] == "u" else _SHORT[escape[1]]
+    return (
+        bytes.fromhex(escape[2:]).decode("utf-16-be", "surrogatepass")
+        if escape[1] == "u"
+        else _SHORT[escape[1]]
+    )
 
 
 def _joined(characters: list[str], offsets: list[int]) -> View:

@@ -45,8 +45,8 @@ class Window:
     """One text (kernel port `Watch`)."""
 
     __slots__ = (
-        "_base", "_buffer", "_bytes", "_closed", "_courses", "_escaped", "_hits", "_index", "_piece", "_work", "decided",
-        "edits", "judged",
+        "_base", "_buffer", "_bytes", "_closed", "_courses", "_escaped", "_hits", "_index", "_piece", "_work",
+        "decided", "edits", "judged",
     )  # fmt: skip
 
     def __init__(self, guards: Sequence[TextGuard], piece: Piece, index: int, work: Work) -> None:
