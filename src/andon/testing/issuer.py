@@ -26,7 +26,7 @@ Key = RSAKey | ECKey | OKPKey
 
 def make_key(id_: str, algorithm: str = "RS256") -> Key:
     """A new signing key."""
-    parameters = {"kid": id_, "use": "sig", "alg": algorithm}
+    parameters: Any = {"kid": id_, "use": "sig", "alg": algorithm}
     if algorithm.startswith("ES"):
         return ECKey.generate_key(
             {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[algorithm], parameters
