@@ -126,6 +126,8 @@ def _address(value: Any) -> str:
     for candidate in (text, text.rpartition(":")[0].strip("[]")):
         try:
             return str(ipaddress.ip_address(candidate.partition("%")[0]))
-        except ValueError:  # the other form may be one; a context without an address is what is left otherwise
+        except (
+            ValueError
+        ):  # the other form may be one; a context without an address is what is left otherwise
             continue
     return ""
