@@ -6,7 +6,7 @@ What AWS answers is never repeated in an error but for its own name of what went
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,7 +31,7 @@ class SecretsManager:
     def __init__(self, region: str, endpoint: str) -> None:
         self._region = region
         self._endpoint = endpoint
-        self._client: object = None
+        self._client: Any = None
 
     def read(self, reference: Reference) -> str:
         """The present version, or one field of it where it is a JSON object. Raises Refused, Transient."""
@@ -42,7 +42,7 @@ class SecretsManager:
                 else self._client
             )
             self._client = client
-            answer = client.get_secret_value(SecretId=reference.place)  # type: ignore[attr-defined]  # untyped
+            answer = client.get_secret_value(SecretId=reference.place)
         except ClientError as error:
             code = code_of(error)
             if code in _GONE:
@@ -62,7 +62,7 @@ class SecretsManager:
     def close(self) -> None:
         """Let connections go."""
         if self._client is not None:
-            self._client.close()  # type: ignore[attr-defined]  # untyped
+            self._client.close()
 
 
 def _field(text: object, reference: Reference) -> str:
