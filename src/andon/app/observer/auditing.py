@@ -34,7 +34,7 @@ from andon.security.audit.writer import LogWriter
 from andon.store.model import Unit
 from andon.web.routes import Call, Raw
 
-PERIOD_S: Final = 0.25
+PERIOD_S: Final = 0.5
 CHECKPOINT_S: Final = 1.0
 BATCH: Final = 4096  # of each source at a time
 FORGET_S: Final = 60.0

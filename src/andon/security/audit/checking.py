@@ -6,6 +6,7 @@ everything that is wrong rather than the first thing. Never writes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -229,7 +230,8 @@ def _leftovers(source: LogSource, path: str) -> Iterator[tuple[int, bytes]]:
     folder: Path = source.folder / (path + ".p")
     for one in sorted(folder.glob("*")) if folder.is_dir() else ():
         if one.name.isdecimal():
-            yield int(one.name), one.read_bytes()
+            with contextlib.suppress(FileNotFoundError):  # the log grows, and this one is needed no more
+                yield int(one.name), one.read_bytes()
 
 
 def _check_earlier(source: LogSource, number: int, entries: Sequence[bytes], findings: Findings) -> None:

@@ -20,6 +20,7 @@ from andon.security.audit.tiles import HEIGHT, WIDTH
 BYTES_MAX: Final = 2**26
 TIMEOUT_S: Final = 10.0
 TILES_KEPT: Final = 256
+LOOKS: Final = 5  # at a file that its writer may be replacing
 
 
 class LogSource(Protocol):
@@ -172,14 +173,22 @@ def read_entries(source: LogSource, number: int, size: int) -> list[bytes]:
 
 
 def read_payloads(folder: Path, number: int, size: int) -> dict[int, bytes]:
-    """The ciphertexts of a bundle, from the log's own folder. Raises `Refused`."""
+    """The ciphertexts of a bundle, from the log's own folder, which may grow meanwhile. Raises `Refused`."""
     width = tiles.width_at(size, 0, number)
     path = folder / tiles.payload_path(number)
-    if path.is_file():
-        return tiles.unpack_payloads(path.read_bytes())
-    partial = path.with_name(path.name + ".p")
-    widths = [int(one.name) for one in partial.glob("*") if one.name.isdecimal() and int(one.name) <= width]
-    return tiles.unpack_payloads((partial / str(max(widths))).read_bytes()) if widths else {}
+    for _ in range(LOOKS):
+        partial = path.with_name(path.name + ".p")
+        widths = [int(one.name) for one in partial.glob("*") if one.name.isdecimal()]
+        places = [path, *([partial / str(max(widths))] if widths else [])]
+        for place in places:
+            try:
+                payloads = tiles.unpack_payloads(place.read_bytes())
+            except FileNotFoundError:
+                continue  # there is none, or a wider one has just taken its place
+            return {at: data for at, data in payloads.items() if at < width}
+        if not widths:
+            break
+    return {}
 
 
 def missing(path: str) -> Refused:
