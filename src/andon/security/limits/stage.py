@@ -76,7 +76,7 @@ class LimitStage:
         self._store: CounterStore = store if store is not None else LocalCounters()
         self._rules: dict[str, tuple[Rule, ...]] = {"key": (), "team": (), "endpoint": ()}
         self._endpoints: dict[str, EndpointEntry] = {}
-        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._plans: dict[tuple[str, str, str], _Plan] = {}
         self.reserved = 0  # exchanges admitted under at least one limit
         self.settled = 0
         self.cancelled = 0
@@ -110,12 +110,12 @@ class LimitStage:
         """Reserve one request and its tokens from every limit; a refusal leaves nothing reserved."""
         key = exchange.key
         whose = key.id if key is not None else _subject(exchange.principal)
-        plan = self._plans.get((whose, exchange.name))
+        # A token may name another team than the last one of the same holder did.
+        team = key.team if key is not None else _team(exchange)
+        plan = self._plans.get((whose, team, exchange.name))
         now = self._monotonic()
         if plan is None:
-            made = self._make_plan(
-                whose, key.team if key is not None else _team(exchange), exchange.name, now
-            )
+            made = self._make_plan(whose, team, exchange.name, now)
             if isinstance(made, AndonError):
                 self.refused += 1
                 return made
@@ -221,7 +221,7 @@ class LimitStage:
         if endpoint is not None:  # Names that nobody serves are not worth remembering: clients invent them.
             if len(self._plans) >= PLANS_MAX:
                 self._plans = {}
-            self._plans[(subjects["key"], name)] = plan
+            self._plans[(whose, team, name)] = plan
         return plan
 
 
