@@ -38,9 +38,7 @@ _KEYCLOAK: Final = (
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a token is not taken. `detail` is for operators and quotes claims only once the signature has held."""
 
-    reason: (
-        str  # malformed, issuer, algorithm, key, signature, expired, early, audience, account, party, claims, bound
-    )
+    reason: str  # malformed, issuer, algorithm, key, signature, expired, early, audience, account, party, claims, bound
     detail: str
     issuer: str = ""  # name of the Issuer; empty = none of ours
     signer: str = ""  # id of a key that is not known
@@ -228,7 +226,9 @@ def _check_audience(claims: Mapping[str, Any], trusted: _Trusted) -> Failure | N
         said = ", ".join(f"'{_shown(one)}'" for one in audiences[:5]) or "nobody"
         wanted = ", ".join(f"'{one}'" for one in entry.audiences)
         detail = f"The token is for {said}; this Issuer takes tokens for {wanted}."
-        if "account" in audiences:  # a reason of its own, so that it is told even where others were told before
+        if (
+            "account" in audiences
+        ):  # a reason of its own, so that it is told even where others were told before
             return Failure(reason="account", detail=f"{detail} {_KEYCLOAK}", issuer=trusted.name)
         return Failure(reason="audience", detail=detail, issuer=trusted.name)
     if entry.authorised_parties:
