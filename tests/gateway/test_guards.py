@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from andon.gateway.settings import GatewaySettings
-from andon.kernel.snapshot import BodiesEntry, GuardEntry, RecordingEntry
+from andon.kernel.snapshot import BodiesEntry, ExcuseEntry, GuardEntry, RecordingEntry
 from andon.security.guards.detectors import Means
 from andon.security.guards.engine import GuardEngine
 from andon.security.guards.vault import SealedVault
@@ -384,3 +384,139 @@ def test_a_client_that_leaves_while_its_request_is_judged_leaves_nothing_unsettl
 def test_guards_that_nobody_can_enforce_are_not_adopted() -> None:
     with pytest.raises(Exception, match="has guards and this gateway none"):
         World(endpoints=[chat_endpoint(target("a"), guards=(guard(),))], settings=GatewaySettings())
+
+
+def test_a_repeated_answer_is_the_one_that_was_let_through() -> None:
+    async def main() -> None:
+        one = world(answered(f"a {MARK}"), guards=(guard(action="redact"),))
+        headers = [(b"idempotency-key", b"k")]
+        first = await one.chat(ask(f"the {MARK}"), headers)
+        again = await one.chat(ask(f"the {MARK}"), headers)
+        assert first.body == again.body
+        assert MARK not in again.body.decode()
+        assert len(one.upstream.sent) == 1
+
+    asyncio.run(main())
+
+
+def test_retries_and_hedges_send_the_text_as_it_was_let_through() -> None:
+    async def main() -> None:
+        guards = (guard(action="redact", places=("input",)),)
+        endpoint = chat_endpoint(target("a"), target("b"), guards=guards)
+        one = World(FakeAnswer(503, b"{}"), answered("fine"), endpoints=[endpoint], guards=engine)
+        assert (await one.chat(ask(f"the {MARK}"))).status == 200
+        assert len(one.upstream.sent) == 2
+        assert not any(MARK.encode() in sent.body for sent in one.upstream.sent)
+        assert row(one).scanned_bytes == row(one).delivered_bytes == len("the [animal]")
+        late = chat_endpoint(target("a"), target("b"), guards=guards, hedge_after_ms=5)
+
+        async def slow(_: Any) -> Any:
+            await asyncio.sleep(0.05)
+            return answered("late")
+
+        one = World(slow, answered("fine"), endpoints=[late], guards=engine)
+        assert (await one.chat(ask(f"the {MARK}"))).status == 200
+        assert not any(MARK.encode() in sent.body for sent in one.upstream.sent)
+        final = next(one for one in one.log.outcomes if one.final)
+        assert final.scanned_bytes == final.delivered_bytes == len("the [animal]")
+
+    asyncio.run(main())
+
+
+def test_findings_raise_the_class_of_an_exchange_and_it_stays_where_it_may_be() -> None:
+    async def main() -> None:
+        label = guard(action="label", label="restricted")
+        one = world(answered("fine"), guards=(label,))
+        assert (await one.chat(ask(MARK))).status == 200
+        assert row(one).label == "restricted"
+        assert (await one.chat(ask("x"))).status == 200
+        assert row(one).label == "public"  # no stage of this gateway's knows the endpoint's own
+        below = world(answered("fine"), guards=(label,), label_max="confidential")
+        reply = await below.chat(ask(MARK))
+        assert (reply.status, reply.json["error"]["code"]) == (403, "label_not_allowed")
+        assert below.upstream.sent == []
+        answering = world(answered(f"a {MARK}"), guards=(label,), label_max="confidential")
+        reply = await answering.chat(ask("x"))
+        assert reply.status == 403
+        assert MARK not in reply.body.decode()
+
+    asyncio.run(main())
+
+
+def test_bodies_of_the_highest_class_are_recorded_only_where_it_is_said() -> None:
+    async def main() -> None:
+        for restricted in (False, True):
+            kept: list[Any] = []
+
+            class Sink:
+                def put(self, body: Any, *more: Any, into: list[Any] = kept) -> str:
+                    into.append(body)
+                    return ""
+
+            endpoint = chat_endpoint(
+                target("a"),
+                guards=(guard(action="label", label="restricted"),),
+                recording=RecordingEntry(
+                    bodies=BodiesEntry(inputs=True, outputs=True, restricted=restricted)
+                ),
+            )
+            one = World(answered("fine"), endpoints=[endpoint], guards=engine, bodies=Sink())
+            await one.chat(ask(MARK))
+            assert bool(kept) == restricted
+
+    asyncio.run(main())
+
+
+def test_an_exception_holds_until_its_day() -> None:
+    async def main() -> None:
+        excuse = ExcuseEntry(until_ns=1_500 * 10**9, text="zebra")
+        one = world(answered("fine"), guards=(guard(excuses=(excuse,)),))
+        assert (await one.chat(ask("A ZEBRA"))).status == 200
+        one.clock.t = 2_000.0
+        assert (await one.chat(ask("A ZEBRA"))).status == 400
+
+    asyncio.run(main())
+
+
+def test_a_detector_that_breaks_lets_nothing_through_unless_it_is_declared_to() -> None:
+    class Broken:
+        async def send(self, *words: Any, **more: Any) -> Any:
+            raise ValueError("a bug")
+
+    def broken(clock: FakeClock) -> GuardEngine:
+        return engine(clock, upstream=Broken())
+
+    async def main() -> None:
+        for on_failure, status in (("block", 503), ("pass", 200)):
+            settings = {"url": "http://127.0.0.1:9/x"}
+            outside = guard(
+                "external", threshold=0.5, on_failure=on_failure, places=("input",), settings=settings
+            )
+            endpoint = chat_endpoint(target("a"), guards=(outside,))
+            one = World(answered("fine"), endpoints=[endpoint], guards=broken)
+            reply = await one.chat(ask("hello"))
+            assert reply.status == status
+            (verdict,) = json.loads(row(one).verdicts)
+            assert verdict["failed"] == "error"
+            if status == 200:
+                assert (row(one).scanned_bytes, row(one).delivered_bytes) == (0, 5)
+
+    asyncio.run(main())
+
+
+def test_what_is_brought_in_is_marked() -> None:
+    async def main() -> None:
+        mark = guard("spotlight", places=("context",), action="mark")
+        one = world(answered("fine"), guards=(mark, guard(places=("context",), action="redact")))
+        said = [
+            {"role": "tool", "tool_call_id": "1", "content": f"a {MARK} page"},
+            {"role": "user", "content": "go"},
+        ]
+        await one.chat(ask("x", messages=said))
+        sent = json.loads(one.upstream.sent[0].body)["messages"]
+        assert sent[0]["content"].startswith("<data ")
+        assert "a [animal] page" in sent[0]["content"]
+        assert sent[1]["content"] == "go"
+        assert row(one).scanned_bytes == row(one).delivered_bytes
+
+    asyncio.run(main())
