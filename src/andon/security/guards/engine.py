@@ -198,7 +198,7 @@ class Exam:
             began = self._work.now()
             try:
                 if guard.detector is None:
-                    raise Transient("not_asked", "Services are asked by gateways only.")
+                    raise Transient("guard_unavailable", "Services are asked by gateways only.")
                 answers = await guard.detector.judge([piece.text for piece in pieces])
             except Exception as error:  # whatever an outside classifier raises, the guard has not judged
                 self._work.broke(guard.text.entry, error)
