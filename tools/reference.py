@@ -14,15 +14,14 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import typer
 
-from andon.app.api import build_routes
 from andon.app.cli.main import build, run
 from andon.app.kinds import catalogue
+from andon.app.policy_vocabulary import every_route
 from andon.control.explain import FieldDoc, fields_of, structs_in
 from andon.control.kinds import Kind
 from andon.ledger.row import SCHEMA_VERSION, describe
@@ -133,7 +132,7 @@ def api_page() -> str:
         "| route | action | what |",
         "|---|---|---|",
     ]
-    routes = build_routes(cast("Any", SimpleNamespace(factory=None)))
+    routes = every_route()
     parts += [
         f"| `{route.method} {route.path}` | `{route.action}` | {_flat(route.summary)} |" for route in routes
     ]

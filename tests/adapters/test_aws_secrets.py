@@ -10,7 +10,7 @@ boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto.server")
 
 from andon.adapters.aws.kms import Kms  # noqa: E402 - after the skip
-from andon.adapters.aws.secrets_manager import SecretsManager  # noqa: E402
+from andon.adapters.aws.secretsmanager import AwsSecrets  # noqa: E402
 from andon.adapters.aws.service import connect  # noqa: E402
 from andon.kernel.errors import AndonError, Refused, Transient  # noqa: E402
 from andon.kernel.random import SystemRandom  # noqa: E402
@@ -73,7 +73,7 @@ def test_secrets_manager_gives_a_text_or_a_field_and_refuses_the_rest(endpoint: 
     arn = maker.create_secret(Name="team/json", SecretString='{"key": "value-2", "n": 1}')["ARN"]
     maker.create_secret(Name="bytes", SecretBinary=b"\0")
     maker.close()
-    store = SecretsManager(REGION, endpoint)
+    store = AwsSecrets(REGION, endpoint)
 
     def read(place: str, key: str = "") -> str:
         return store.read(Reference(form="aws-sm", place=place, key=key))
@@ -92,7 +92,7 @@ def test_secrets_manager_gives_a_text_or_a_field_and_refuses_the_rest(endpoint: 
         assert found.value.code == "secret_unknown"
         assert "value-" not in str(found.value)
     store.close()
-    away = SecretsManager(REGION, "http://127.0.0.1:9")
+    away = AwsSecrets(REGION, "http://127.0.0.1:9")
     with pytest.raises(Transient):
         away.read(Reference(form="aws-sm", place="plain"))
     away.close()

@@ -1,3 +1,5 @@
+"""Where listeners are, and when they speak TLS."""
+
 from __future__ import annotations
 
 import pytest

@@ -66,7 +66,7 @@ def test_what_happened_is_in_a_log_that_a_stranger_can_check(factory: Factory, t
     wait_for("being served", lambda: served(factory, key))
     ids = [ask(factory, key)[0] for _ in range(5)]
     audit = factory.root / ".andon" / "audit"
-    wait_for("the log", lambda: (audit / "checkpoint").exists())
+    wait_for("the log", (audit / "checkpoint").exists)
     public = factory.andon("audit", "key").stdout.strip()
     bundle = tmp_path / "bundle.json"
     witness = tmp_path / "witness"

@@ -18,16 +18,16 @@ from andon.app.observer.table import observer_routes
 from andon.app.policy_routes import policy_routes
 from andon.app.secret_routes import secret_routes
 from andon.app.services import RolloutVerb, Services
+from andon.app.showing import show_event, show_resource, show_revision
 from andon.control.documents import Document, Source, parse_sources
 from andon.control.explain import Explanation
 from andon.control.factory import Query
-from andon.control.kinds import API_VERSION, Kind
+from andon.control.kinds import Kind
 from andon.control.plan import ChangePlan
 from andon.control.schemas import schema_of
 from andon.kernel.access import OPEN, Resource
 from andon.kernel.errors import Refused
 from andon.kernel.units import duration_s
-from andon.store.model import Journaled, Record, Revision
 from andon.web.routes import Call, Named, Raw, Route, ServerEvent, Stream
 
 FOLLOW_S = 0.25  # how soon a follower sees what happened
@@ -75,11 +75,11 @@ class Api:
     async def resources(self, call: Call) -> views.ResourcePage:
         """Every resource of a kind."""
         records = await self._factory.list(call.path.kind)
-        return views.ResourcePage(items=tuple(_resource(record) for record in records))
+        return views.ResourcePage(items=tuple(show_resource(record) for record in records))
 
     async def resource(self, call: Call) -> views.Resource:
         """One resource."""
-        return _resource(await self._factory.get(call.path.kind, call.path.name))
+        return show_resource(await self._factory.get(call.path.kind, call.path.name))
 
     async def plan(self, call: Call) -> ChangePlan:
         """What apply would do."""
@@ -102,17 +102,19 @@ class Api:
         """Do what a plan says."""
         author = call.principal.name
         await self._services.changes.check(call, call.body.plan)
-        return _revision(await self._factory.apply(call.body.plan, author=author, message=call.body.message))
+        return show_revision(
+            await self._factory.apply(call.body.plan, author=author, message=call.body.message)
+        )
 
     async def revisions(self, call: Call) -> views.RevisionPage:
         """The history."""
         found = await self._factory.revisions(limit=call.query.limit)
-        return views.RevisionPage(items=tuple(_revision(revision) for revision in found))
+        return views.RevisionPage(items=tuple(show_revision(revision) for revision in found))
 
     async def revision(self, call: Call) -> views.RevisionDetail:
         """One revision."""
         found = await self._factory.revision(call.path.number)
-        return views.RevisionDetail(**msgspec.structs.asdict(_revision(found)), document=found.document)
+        return views.RevisionDetail(**msgspec.structs.asdict(show_revision(found)), document=found.document)
 
     async def undo(self, call: Call) -> ChangePlan:
         """The plan that goes back."""
@@ -142,7 +144,7 @@ class Api:
             after=after, subject=asked.subject, name=asked.name, limit=asked.limit, newest_first=newest
         )
         found = await self._factory.events(query)
-        ordered = tuple(_event(line) for line in (reversed(found) if newest else found))
+        ordered = tuple(show_event(line) for line in (reversed(found) if newest else found))
         return views.EventPage(items=ordered, next=max((line.sequence for line in ordered), default=after))
 
     async def _follow_events(self, asked: views.EventQuery, after: int) -> AsyncIterator[ServerEvent | None]:
@@ -240,46 +242,6 @@ def _kind(kind: Kind) -> views.KindView:
         summary=kind.summary,
         generated=kind.generated,
         columns=tuple(views.Column(heading=heading, path=path) for heading, path in kind.columns),
-    )
-
-
-def _resource(record: Record) -> views.Resource:
-    metadata = views.Metadata(
-        name=record.name,
-        labels=record.labels,
-        annotations=record.annotations,
-        generation=record.generation,
-        version=record.version,
-        owner=record.owner,
-        created_ns=record.created_ns,
-        updated_ns=record.updated_ns,
-    )
-    return views.Resource(
-        api_version=API_VERSION, kind=record.kind, metadata=metadata, spec=record.spec, status=record.status
-    )
-
-
-def _revision(revision: Revision) -> views.RevisionView:
-    return views.RevisionView(
-        number=revision.number,
-        parent=revision.parent,
-        author=revision.author,
-        message=revision.message,
-        digest=revision.digest,
-        resources=len(revision.document),
-        at_ns=revision.at_ns,
-    )
-
-
-def _event(line: Journaled) -> views.EventView:
-    event = line.event
-    return views.EventView(
-        sequence=line.sequence,
-        name=event.name,
-        subject=event.subject,
-        actor=event.actor,
-        data=event.data,
-        at_ns=event.at_ns,
     )
 
 

@@ -20,8 +20,8 @@ import structlog
 import uvloop
 
 from andon import __version__
-from andon.app.admission import ModelPapers
 from andon.app.addresses import address, check_certificates
+from andon.app.admission import ModelPapers
 from andon.app.api import build_routes
 from andon.app.behind import ControlHealth, KeyVerbs, LedgerVerbs, RolloutVerbs
 from andon.app.control_assembly import AssembledControl, ControlGround, assemble_control

@@ -68,8 +68,8 @@ def open_outside(settings: Settings, environment: Mapping[str, str]) -> OutsideS
 
 
 def _aws(settings: Settings) -> OutsideStore:
-    module = importlib.import_module("andon.adapters.aws.secrets_manager")
-    store: OutsideStore = module.SecretsManager(settings.aws_region, settings.aws_endpoint_url)
+    module = importlib.import_module("andon.adapters.aws.secretsmanager")
+    store: OutsideStore = module.AwsSecrets(settings.aws_region, settings.aws_endpoint_url)
     return store
 
 

@@ -1,4 +1,7 @@
-"""What stands behind the routes of secrets: the verbs of rooms, in the shapes that the API promises."""
+"""What stands behind the routes of secrets: the verbs of rooms, in the shapes that the API promises.
+
+Wired by `app/control_process`. A value passes through on its way in, and never comes out of here.
+"""
 
 from __future__ import annotations
 

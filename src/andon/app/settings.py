@@ -69,7 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ledger_keep_segments: Annotated[int, msgspec.Meta(ge=2)] = 16  # the newest segments stay however old
     devices_file: str = ""  # accelerators as another program writes them, as JSON; empty = ask NVML
     database_url: str = ""  # empty = SQLite in the home; postgresql+psycopg://… on a fleet
-    kek: str = ""  # wraps everything sealed: file:PATH, env:NAME, aws-kms:KEY, joined by commas; the first wraps; empty = .andon/kek
+    kek: str = (
+        ""  # wraps what is sealed: file:PATH,env:NAME,aws-kms:KEY, of which the first wraps; empty = own
+    )
     secret_lease_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = (
         3600.0  # a gateway renews at a third of it
     )

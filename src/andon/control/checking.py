@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from andon.control.nearest import nearest
-from andon.kernel.redaction import calm
 from andon.control.reading import Path
+from andon.kernel.redaction import calm
 
 _AT = re.compile(r" - at `\$(.*)`$")
 

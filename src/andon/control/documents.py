@@ -26,8 +26,8 @@ from andon.control.resources import (
     label_problem,
     name_problem,
 )
-from andon.kernel.redaction import calm
 from andon.kernel.errors import Refused
+from andon.kernel.redaction import calm
 
 FILES_MAX = 200
 DOCUMENTS_MAX = 5000

@@ -56,6 +56,7 @@ class _Shape(msgspec.Struct):
 _shape = msgspec.json.Decoder(_Shape).decode
 _NOTHING: Final = _Shape()
 
+
 class Counts(Protocol):
     """The exchange under its guards; `gateway/guarding` makes it."""
 

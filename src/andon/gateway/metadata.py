@@ -45,9 +45,13 @@ def known(path: bytes, method: bytes, routes: Routes) -> AndonError | None:
         is_model and not is_infer
     )
     if is_infer and method != b"POST":
-        return Refused("method_not_allowed", f"This path takes POST, not {calm(_text(method[:40]))}.", status=405)
+        return Refused(
+            "method_not_allowed", f"This path takes POST, not {calm(_text(method[:40]))}.", status=405
+        )
     if is_get and method != b"GET":
-        return Refused("method_not_allowed", f"This path takes GET, not {calm(_text(method[:40]))}.", status=405)
+        return Refused(
+            "method_not_allowed", f"This path takes GET, not {calm(_text(method[:40]))}.", status=405
+        )
     if not is_infer and not is_get:
         return Refused("unknown_path", f"There is no path '{calm(_text(path[:200]))}'.", status=404)
     return None
@@ -106,7 +110,9 @@ def unknown_model(name: str) -> Refused:
 def unknown_version(name: str, version: str) -> Refused:
     """The endpoint has no such release."""
     return Refused(
-        "version_not_found", f"The model '{calm(name[:200])}' has no version '{calm(version[:200])}'.", status=404
+        "version_not_found",
+        f"The model '{calm(name[:200])}' has no version '{calm(version[:200])}'.",
+        status=404,
     )
 
 

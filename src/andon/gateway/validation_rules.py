@@ -62,7 +62,8 @@ def check_messages(request: openai.ChatRequest, body: bytes) -> Refused | None:
         if message.role not in ROLES:
             accepted = ", ".join(sorted(ROLES))
             return _invalid(
-                f"'{calm(message.role[:40])}' is not a role; use one of {accepted}.", f"messages[{index}].role"
+                f"'{calm(message.role[:40])}' is not a role; use one of {accepted}.",
+                f"messages[{index}].role",
             )
         if escaped:
             error = _check_texts(message, index)

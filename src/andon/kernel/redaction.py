@@ -60,7 +60,7 @@ def calm(text: str) -> str:
 
 def _is_chance(run: str) -> bool:
     figures = sum(letter.isdigit() for letter in run)
-    return 2 <= figures and len(run) - figures >= 2 and entropy(run) >= _ENTROPY_MIN
+    return figures >= 2 and len(run) - figures >= 2 and entropy(run) >= _ENTROPY_MIN
 
 
 def entropy(text: str) -> float:

@@ -126,7 +126,7 @@ class AbuseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     peers_ratio: float
     boundary_margin: float
     action: Literal["alert", "throttle", "block"]
-    throttle_rpm: int
+    limit_rpm: int
     hold_s: float
 
 

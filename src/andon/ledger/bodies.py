@@ -33,7 +33,9 @@ class Body(msgspec.Struct, array_like=True, tag="body", gc=False):
     truncated: Annotated[bool, Meta(description="data is only its beginning")] = False
     data: Annotated[bytes, Meta(description="the body, or its beginning")] = b""
     share: Annotated[float, Meta(description="chance with which it was recorded, in (0, 1]")] = 1.0
-    key: Annotated[str | None, Meta(description="name of the key that data is sealed under; null = plain")] = None
+    key: Annotated[
+        str | None, Meta(description="name of the key that data is sealed under; null = plain")
+    ] = None
 
 
 decode_bodies: Decode = msgspec.msgpack.Decoder(list[Body]).decode

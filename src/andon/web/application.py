@@ -18,12 +18,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from andon.kernel.redaction import calm
 from andon.kernel.access import OPEN, Resource
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.ids import Ids
 from andon.kernel.principals import NOBODY, Principal
+from andon.kernel.redaction import calm
 from andon.web import decoding, problems
 from andon.web.authentication import ATTEMPT_COOKIE, SESSION_COOKIE, Authenticator, Visit, cookie_name
 from andon.web.authorisation import Authoriser

@@ -13,8 +13,8 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from andon.kernel.redaction import calm
 from andon.kernel.errors import AndonError, Refused, Transient
+from andon.kernel.redaction import calm
 
 MEDIA_TYPE = "application/problem+json"
 _LOCATED = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)

@@ -18,7 +18,7 @@ from andon.security.abuse.sketch import Sketch
 
 POLICY = AbuseEntry(
     name="copies", window_s=3600.0, distinct_inputs=400, peers_ratio=5.0, boundary_margin=0.05,
-    action="alert", throttle_rpm=10, hold_s=600.0,
+    action="alert", limit_rpm=10, hold_s=600.0,
 )  # fmt: skip
 ENDPOINT = EndpointEntry(
     name="credit",

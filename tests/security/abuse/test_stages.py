@@ -151,7 +151,7 @@ def test_a_copying_caller_gets_what_the_policy_says_and_is_told_of_once(
 ) -> None:
     policy = AbuseEntry(
         name="copies", endpoints=("low",), window_s=600.0, distinct_inputs=50, peers_ratio=2.0,
-        boundary_margin=0.0, action=action, throttle_rpm=10, hold_s=60.0,
+        boundary_margin=0.0, action=action, limit_rpm=10, hold_s=60.0,
     )  # fmt: skip
     chain = Chain(policy)
     kept = []  # so that no two have one id, and so one body

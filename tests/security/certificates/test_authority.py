@@ -1,3 +1,5 @@
+"""The factory's own authority: what it issues, what it refuses, what holds without a restart."""
+
 from __future__ import annotations
 
 import ssl

@@ -46,7 +46,9 @@ class Client:
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused(
-                "url_invalid", "What was given as --url is not an address.", hint="Write it as http://127.0.0.1:8791"
+                "url_invalid",
+                "What was given as --url is not an address.",
+                hint="Write it as http://127.0.0.1:8791",
             )
         self.url = url
         self._parts = parts

@@ -252,5 +252,8 @@ def invalid(error: Exception) -> Refused:
         shown = lines[0].strip() if lines else ""
         message += f" (line {line}" + (f", column {column}" if column > 0 else "") + f": {shown[:120]})"
     return Refused(
-        "query_invalid", calm(message), hint="Correct the query; DESCRIBE <view> lists its columns.", param="sql"
+        "query_invalid",
+        calm(message),
+        hint="Correct the query; DESCRIBE <view> lists its columns.",
+        param="sql",
     )

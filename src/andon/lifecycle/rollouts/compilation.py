@@ -10,8 +10,22 @@ from andon.lifecycle.rollouts.model import Course
 from andon.lifecycle.rollouts.strategy import PinSpec, StickySpec, StrategySpec
 
 # What an error rate weighs in the division of alpha, and what a latency does; measured in docs/decisions/0005.
-_PARTS = {"errorRate": 4.0, "latency": 1.0, "quality": 4.0, "calibration": 1.0, "drift": 1.0, "robustness": 1.0}
-_MARGINS = {"errorRate": 0.0, "latency": 1.25, "quality": 0.0, "calibration": 0.0, "drift": 0.05, "robustness": 0.05}
+_PARTS = {
+    "errorRate": 4.0,
+    "latency": 1.0,
+    "quality": 4.0,
+    "calibration": 1.0,
+    "drift": 1.0,
+    "robustness": 1.0,
+}
+_MARGINS = {
+    "errorRate": 0.0,
+    "latency": 1.25,
+    "quality": 0.0,
+    "calibration": 0.0,
+    "drift": 0.05,
+    "robustness": 0.05,
+}
 AT_GATEWAY = ("errorRate", "latency")  # the others need labels or the ledger: the observer judges them
 _ALPHA_MIN = 1e-12  # the checks refuse shares that leave nothing; a logarithm must still exist
 

@@ -50,7 +50,7 @@ class AbusePolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Action,
         msgspec.Meta(description="Say so; or also slow the caller down, or refuse it, on that endpoint."),
     ] = "alert"
-    throttle_rpm: Annotated[
+    limit_rpm: Annotated[
         int, msgspec.Meta(ge=1, le=10**6, description="Requests a minute that a slowed caller may make.")
     ] = 10
     hold_s: Annotated[

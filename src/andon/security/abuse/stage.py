@@ -214,7 +214,7 @@ class ConductStage:
                     status=403,
                 )
             if held.policy.action == "throttle":
-                cost_s = MINUTE_S / held.policy.throttle_rpm
+                cost_s = MINUTE_S / held.policy.limit_rpm
                 if held.paid_at > now:
                     return _wait("This caller is slowed down on this endpoint.", held.paid_at - now)
                 held.paid_at = now + cost_s

@@ -116,7 +116,7 @@ class BodyKeys:
             self._held.pop(name, None)
             try:
                 with path.open("r+b", buffering=0) as file:
-                    file.write(os.urandom(os.fstat(file.fileno()).st_size))
+                    file.write(self._random.secret_bytes(os.fstat(file.fileno()).st_size))
                     os.fsync(file.fileno())
             except FileNotFoundError:
                 return False

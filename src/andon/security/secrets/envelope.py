@@ -3,14 +3,6 @@
 AES-256-GCM (NIST SP 800-38D) with a fresh data key for each message, so a data key is used once. What a message is
 about (factory, kind of record, record) is bound to both the message and its wrapped key: two envelopes cannot be
 exchanged. Wrapping anew changes the head only. Every refusal is the same refusal: who forges learns nothing.
-
-Form, big-endian: "AE" · 1 (format) · length and text of the wrapping key's name · its version (4) · length (2) and
-bytes of the wrapped data key · commitment (32) · nonce (12) · ciphertext with its tag (16).
-
-GCM does not commit to its key: a ciphertext can be made that opens under two. The commitment, derived from the data
-key beside the encryption key, does (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key
-Commitment", USENIX Security 2022, §5: derive both from one key); it is compared in constant time before anything is
-decrypted.
 """
 
 from __future__ import annotations
@@ -28,6 +20,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from andon.kernel.errors import Permanent, Refused
 from andon.kernel.random import Random
 
+# Form, big-endian: "AE" · 1 (format) · length and text of the wrapping key's name · its version (4) · length (2) and
+# bytes of the wrapped data key · commitment (32) · nonce (12) · ciphertext with its tag (16).
+#
+# GCM does not commit to its key: a ciphertext can be made that opens under two. The commitment, derived from the data
+# key beside the encryption key, does (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key
+# Commitment", USENIX Security 2022, §5: derive both from one key); it is compared in constant time before anything is
+# decrypted.
 MAGIC: Final = b"AE"
 FORMAT: Final = 1
 KEY_BYTES: Final = 32

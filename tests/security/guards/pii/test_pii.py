@@ -1,3 +1,5 @@
+"""Personal data: forms and their check digits, names, hostile texts, the weights that are shipped."""
+
 from __future__ import annotations
 
 import zlib

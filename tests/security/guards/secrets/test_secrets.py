@@ -1,3 +1,5 @@
+"""Secrets: what is one, what only looks like one, and hostile texts."""
+
 from __future__ import annotations
 
 import pytest

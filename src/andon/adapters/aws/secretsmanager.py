@@ -25,7 +25,7 @@ _GONE: Final = frozenset(
 )
 
 
-class SecretsManager:
+class AwsSecrets:
     """An `OutsideStore`."""
 
     def __init__(self, region: str, endpoint: str) -> None:
