@@ -54,9 +54,9 @@ format: setup ## put every file in the one format
 	@$(VENV)/bin/ruff check --quiet --fix . || true
 	@$(VENV)/bin/ruff format --quiet .
 
-prove: compile ## one proof: NAME=gateway|ledger|slo|drift|… [QUICK=1] [PEERS=1]
+prove: compile ## one proof: NAME=gateway|ledger|slo|drift|… [QUICK=1] [PEERS=1] [SECURED=1]
 	@test -n "$(NAME)" || { echo "Say which: make prove NAME=$$(ls benchmarks/*.py 2>/dev/null | xargs -n1 basename -s .py | grep -v __ | paste -sd '|') [QUICK=1] [PEERS=1]"; exit 2; }
-	@QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$(subst -,_,$(NAME))
+	@QUICK=$(QUICK) PEERS=$(PEERS) SECURED=$(SECURED) $(PY) -m benchmarks.$(subst -,_,$(NAME))
 
 sim: setup ## the real app under a seeded scheduler: [SEED=n] [STEPS=n]
 	@$(PY) -m andon.testing.simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))

@@ -11,8 +11,9 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -136,11 +137,21 @@ def gateway_environment(port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def gateway(work: Path, port: int, upstream: int, durability: Durability) -> Iterator[Server]:
+def gateway(
+    work: Path,
+    port: int,
+    upstream: int,
+    durability: Durability,
+    *,
+    change: Callable[[Snapshot], Snapshot] = lambda content: content,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Server]:
     """A gateway on core 0, listening on `port`, forwarding to `upstream`; ended at the end."""
     work.mkdir(parents=True, exist_ok=True)
-    home = make_home(work, upstream, durability)
-    with running(gateway_command(home), port, environment=gateway_environment(port)) as server:
+    home = make_home(work, upstream, durability, change)
+    with running(
+        gateway_command(home), port, environment={**gateway_environment(port), **environment}
+    ) as server:
         yield server
 
 

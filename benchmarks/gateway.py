@@ -2,20 +2,29 @@
 
 Chat body of 1 KB against a stub that answers at once. On: API key, limits of key, team and endpoint, validation, a
 running 90/10 canary with both gates, intent and outcome rows, breakers, time-outs. Everything in one run, in turns.
+
+With SECURED=1 a second gateway stands beside that one, in turns with it: callers by signed tokens in place of keys,
+policies, guards in shadow on every text both ways, audit in closed mode (`secured`). The last line has the same keys
+and no other, and is of the secured one: its `relaxed` has audit in open mode, for closed refuses what may lose rows.
+The line before it says `secured / plain`, the median over rounds of one ratio for each. It says so twice: with the body
+that both have, the same in every request, where guards remember what they said of a text; and with bodies and answers
+that nobody has seen before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from benchmarks import peers
+from benchmarks import peers, secured
 from benchmarks.factory import KEY_HEADER, gateway
 from benchmarks.harness import (
     LOAD_CORE,
@@ -23,6 +32,7 @@ from benchmarks.harness import (
     PEERS,
     QUICK,
     ROOT,
+    SECURED,
     Load,
     Server,
     conclude,
@@ -34,10 +44,11 @@ from benchmarks.harness import (
     wrk,
 )
 
-ROUNDS, SECONDS = (1, 2.0) if QUICK else (3, 4.0)
+ROUNDS, SECONDS = (1, 2.0) if QUICK else (7, 3.0) if SECURED else (3, 4.0)
 GROWTH_REQUESTS = 30_000 if QUICK else 200_000
 CHAT = PAYLOADS / "chat.json"
 PATH = "/v1/chat/completions"
+OURS, RELAXED = ("secured", "secured relaxed") if SECURED else ("acknowledged", "relaxed")
 
 
 @dataclass
@@ -50,6 +61,7 @@ class Contender:
     server: Server | None = None
     slow: bool = False
     body: Path = CHAT
+    fresh: bool = False
     busy: list[Load] = field(default_factory=list)
     single: list[Load] = field(default_factory=list)
 
@@ -68,6 +80,7 @@ class Contender:
             seconds=seconds,
             headers=self.headers,
             server=self.server,
+            fresh=secured.FRESH.decode() if self.fresh else "",
         )
 
     @property
@@ -96,12 +109,41 @@ def half_load(contender: Contender, rate: float) -> dict[str, float]:
 def growth_mb(contender: Contender) -> float:
     """How much resident memory grows over the requests of the growth check."""
     assert contender.server is not None
-    wrk(contender.url, CHAT, connections=32, seconds=1.0, headers=contender.headers)
+    send = partial(wrk, contender.url, CHAT, connections=32, headers=contender.headers)
+    send(seconds=1.0)
     before, sent = contender.server.rss_mb(), 0
     while sent < GROWTH_REQUESTS:
-        load = wrk(contender.url, CHAT, connections=32, seconds=3.0, headers=contender.headers)
-        sent += load.requests
+        sent += send(seconds=3.0).requests
     return contender.server.rss_mb() - before
+
+
+def gateways(stack: contextlib.ExitStack, work: Path, upstream: int) -> list[Contender]:
+    """Andon as it is measured, with a ledger that is acknowledged and one that is relaxed; and secured, if asked."""
+    found = []
+
+    def add(
+        name: str, start: Callable[..., contextlib.AbstractContextManager[Server]], durability: str
+    ) -> None:
+        port = free_port()
+        server = stack.enter_context(start(work / name.replace(" ", "-"), port, upstream, durability))
+        headers = KEY_HEADER if start is gateway else secured.TOKEN_HEADER
+        found.append(Contender(name, f"http://127.0.0.1:{port}{PATH}", headers, server))
+
+    add("acknowledged", gateway, "acknowledged")
+    if not SECURED:
+        add("relaxed", gateway, "relaxed")
+        return found
+    add("secured", partial(gateway, change=secured.secure, environment=secured.CLOSED), "acknowledged")
+    add("secured relaxed", partial(gateway, change=secured.secure), "relaxed")
+    body = secured.fresh_body(work)
+    plain, guarded = found[:2]
+    found.append(
+        Contender("plain, fresh texts", plain.url, plain.headers, plain.server, body=body, fresh=True)
+    )
+    found.append(
+        Contender("secured, fresh texts", guarded.url, guarded.headers, guarded.server, body=body, fresh=True)
+    )
+    return found
 
 
 def slow_peers(work: Path, upstream: int) -> list[Contender]:
@@ -145,6 +187,13 @@ def ratio(of: Contender, to: Contender | None) -> float | None:
     return of.per_core / to.per_core
 
 
+def paired(of: Contender, to: Contender) -> float:
+    """As `ratio`, round by round, because a shared machine is not the same from one to the next."""
+    return statistics.median(
+        one.per_core / other.per_core for one, other in zip(of.busy, to.busy, strict=True)
+    )
+
+
 def main() -> None:
     """Measure, print the table, conclude."""
     need("wrk", "nginx", "taskset")
@@ -154,10 +203,7 @@ def main() -> None:
         stub = [sys.executable, "-m", "benchmarks.stub", str(upstream)]
         stack.enter_context(running(stub, upstream, core=LOAD_CORE, cwd=ROOT))
         contenders = [Contender("direct", f"http://127.0.0.1:{upstream}{PATH}", {})]
-        for durability in ("acknowledged", "relaxed"):
-            port = free_port()
-            server = stack.enter_context(gateway(work / durability, port, upstream, durability))
-            contenders.append(Contender(durability, f"http://127.0.0.1:{port}{PATH}", KEY_HEADER, server))
+        contenders += gateways(stack, work, upstream)
         for name, make in [("nginx", peers.nginx), *([("envoy", peers.envoy)] if PEERS else [])]:
             port = free_port()
             server = stack.enter_context(make(port, upstream, work))
@@ -167,7 +213,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             for contender in contenders:
                 contender.measure()
-        ours = contenders[1]
+        ours = next(one for one in contenders if one.name == OURS)
         half = half_load(ours, median(ours.busy, lambda load: load.rps) / 2)
         growth = growth_mb(ours)
         rss = ours.server.rss_mb() if ours.server else float("nan")
@@ -200,7 +246,7 @@ def report(contenders: list[Contender], half: dict[str, float], growth: float, r
     )
     print(f"memory grew {growth:.1f} MiB over {GROWTH_REQUESTS:,} requests; half load: {half}")
     named = {one.name: one for one in contenders}
-    direct, ours, relaxed = named["direct"], named["acknowledged"], named["relaxed"]
+    direct, ours, relaxed = named["direct"], named[OURS], named[RELAXED]
     added = {
         share: (median(ours.single, figure) - median(direct.single, figure)) / 1e3
         for share, figure in (("p50", lambda load: load.p50_us), ("p99", lambda load: load.p99_us))
@@ -221,6 +267,12 @@ def report(contenders: list[Contender], half: dict[str, float], growth: float, r
         figures["envoy_ratio_relaxed"] = ratio(relaxed, named.get("envoy"))
         for name in ("litellm", "portkey", "mlflow"):
             figures[f"{name}_ratio"] = ratio(ours, named.get(name))
+    if SECURED:
+        same = paired(ours, named["acknowledged"])
+        fresh = paired(named["secured, fresh texts"], named["plain, fresh texts"])
+        print(
+            f"secured / plain: {same:.3f} of the requests per core; with texts that are all new: {fresh:.3f}"
+        )
     conclude(figures)
 
 

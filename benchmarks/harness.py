@@ -23,6 +23,7 @@ import psutil
 
 QUICK = bool(os.environ.get("QUICK"))
 PEERS = bool(os.environ.get("PEERS"))
+SECURED = bool(os.environ.get("SECURED"))
 SERVER_CORE, LOAD_CORE = "0", "1"
 ROOT = Path(__file__).resolve().parent.parent
 PAYLOADS = Path(__file__).resolve().parent / "payloads"
@@ -34,6 +35,17 @@ wrk.headers["Content-Type"] = "application/json"
 for line in string.gmatch(os.getenv("HEADERS") or "", "[^\\n]+") do
   local name, value = string.match(line, "([^:]+): (.*)")
   wrk.headers[name] = value
+end
+local mark, count = os.getenv("FRESH") or "", 0
+if mark ~= "" then
+  local from, to = wrk.body:find(mark, 1, true)
+  local before, after = wrk.body:sub(1, from - 1), wrk.body:sub(to + 1)
+  local base, digits = mark:match("^(.-)(%d+)$")
+  request = function()
+    count = count + 1
+    local number = (tonumber(os.getenv("SEED")) + count) % 10 ^ #digits
+    return wrk.format(nil, nil, nil, before .. base .. string.format("%0" .. #digits .. "d", number) .. after)
+  end
 end
 done = function(s, l, r)
   local e = s.errors
@@ -185,8 +197,12 @@ def wrk(
     seconds: float,
     headers: Mapping[str, str] | None = None,
     server: Server | None = None,
+    fresh: str = "",
 ) -> Load:
-    """Closed loop: `connections` requests in flight for `seconds`; CPU of `server` over the same span."""
+    """Closed loop: `connections` requests in flight for `seconds`; CPU of `server` over the same span.
+
+    The number at the end of `fresh`, where that stands in the body, is another one in each request.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(WRK_SCRIPT)
         script.flush()
@@ -205,7 +221,13 @@ def wrk(
                 ),
                 *("--timeout", "10s", "-s", script.name, url),
             ],
-            env={**os.environ, "BODY": str(body), "HEADERS": lines},
+            env={
+                **os.environ,
+                "BODY": str(body),
+                "HEADERS": lines,
+                "FRESH": fresh,
+                "SEED": str(int(time.perf_counter() * 1e5)),
+            },
             capture_output=True,
             text=True,
             check=False,

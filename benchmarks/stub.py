@@ -16,6 +16,7 @@ ANSWER = (
     b'{"role":"assistant","content":"' + b"Check the torque sensor of the second spindle. " * 12 + b'"},'
     b'"finish_reason":"stop"}],"usage":{"prompt_tokens":180,"completion_tokens":120,"total_tokens":300}}'
 )
+FRESH = b"order "  # then a number of eight digits
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -60,7 +61,12 @@ class Stub(asyncio.Protocol):
             self.transport.write(STREAM_HEAD)  # type: ignore[attr-defined]  # a TCP transport
             self.send(0, self.loop.time())
         else:
-            self.transport.write(HEAD + ANSWER)  # type: ignore[attr-defined]  # a TCP transport
+            at = body.find(FRESH)
+            if at < 0:
+                answer = ANSWER
+            else:  # a text that nobody has seen is answered by one, as long as ever
+                answer = ANSWER.replace(b"torque sensor", body[at + 6 : at + 14] + b" cell", 1)
+            self.transport.write(HEAD + answer)  # type: ignore[attr-defined]  # a TCP transport
 
     def send(self, place: int, due: float) -> None:
         """Write one token and plan the next at its due time, so that lateness does not add up."""
