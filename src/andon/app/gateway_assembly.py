@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from andon.app.chain import build_chain
 from andon.app.telling import Telling
@@ -39,6 +39,7 @@ from andon.security.identity.uses import tell_callers
 from andon.security.limits.shared import SharedCounters
 from andon.security.secrets.leases import Leases
 
+S = TypeVar("S")
 PROGRESS_S = 1.0
 
 
@@ -101,8 +102,7 @@ class AssembledGateway:
 def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
     """Connect the parts of one gateway."""
     clock, random, bounds = ground.clock, ground.random, ground.bounds
-    meters = Meters()
-    reports = ReportQueue(meters)
+    reports = ReportQueue(meters := Meters())
     stages = build_chain(
         gateway=bounds.gateway,
         pepper=ground.pepper,
@@ -113,37 +113,10 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         abuse=ground.abuse,
         shared=ground.shared,
     )
-    identify = next(stage for stage in stages if isinstance(stage, IdentifyStage))
-    learner = (
-        None
-        if ground.issuers is None
-        else KeyLearner(identify.issuers, identify.learn_keys, ground.issuers, clock)
-    )
-    parts = Parts(
-        upstream=ground.upstream,
-        log=ground.log,
-        reports=reports,
-        credentials=ground.credentials,
-        clock=clock,
-        ids=Ids(clock, random),
-        random=random,
-        meters=meters,
-        bodies=ground.bodies,
-        learner=learner,
-        guards=GuardEngine(
-            Means(
-                clock=clock,
-                vault=SealedVault(ground.pepper),
-                secret=ground.pepper,
-                upstream=ground.upstream,
-                credentials=ground.credentials,
-            )
-        ),
-    )
-    audit = next(stage for stage in stages if isinstance(stage, AuditStage))
+    identify, audit = stage_of(stages, IdentifyStage), stage_of(stages, AuditStage)
     if ground.audit is not None:
         audit.engage(ground.audit, ground.log)
-    gateway = Gateway(stages, parts, bounds)
+    gateway = Gateway(stages, _parts(ground, identify, reports, meters), bounds)
     ground.log.crowd = lambda: gateway.meters.in_flight
     leases = ground.leases
     # Leases first: what a snapshot says of a secret holds before a target is built with it.
@@ -162,31 +135,63 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
     if leases is not None:
         link.prepare = leases.prepare
         leases.changed = lambda: rebuild_targets(gateway, holder)
-    health = HealthLoop(
-        ground.upstream, gateway.targets, reports, clock=clock, random=random, settings=bounds
-    )
     return AssembledGateway(
         clock=clock,
         gateway=gateway,
         stages=stages,
         identify=identify,
-        rollouts=next(stage for stage in stages if isinstance(stage, RolloutStage)),
+        rollouts=stage_of(stages, RolloutStage),
         audit=audit,
         files=ground.files,
         holder=holder,
         link=link,
-        health=health,
+        health=HealthLoop(
+            ground.upstream, gateway.targets, reports, clock=clock, random=random, settings=bounds
+        ),
         reports=reports,
         leases=leases,
-        addresses=next(stage for stage in stages if isinstance(stage, AddressStage)),
+        addresses=stage_of(stages, AddressStage),
         conduct=watch(stages, ground, reports),
         shared=ground.shared,
     )
 
 
+def _parts(ground: GatewayGround, identify: IdentifyStage, reports: ReportQueue, meters: Meters) -> Parts:
+    """What the gateway itself is built from."""
+    clock, random = ground.clock, ground.random
+    learner = None
+    if ground.issuers is not None:
+        learner = KeyLearner(identify.issuers, identify.learn_keys, ground.issuers, clock)
+    means = Means(
+        clock=clock,
+        vault=SealedVault(ground.pepper),
+        secret=ground.pepper,
+        upstream=ground.upstream,
+        credentials=ground.credentials,
+    )
+    return Parts(
+        upstream=ground.upstream,
+        log=ground.log,
+        reports=reports,
+        credentials=ground.credentials,
+        clock=clock,
+        ids=Ids(clock, random),
+        random=random,
+        meters=meters,
+        bodies=ground.bodies,
+        learner=learner,
+        guards=GuardEngine(means),
+    )
+
+
+def stage_of(stages: Sequence[Stage], kind: type[S]) -> S:
+    """The one stage of a chain that is of this kind."""
+    return next(stage for stage in stages if isinstance(stage, kind))
+
+
 def watch(stages: Sequence[Stage], ground: GatewayGround, reports: ReportQueue) -> ConductStage:
     """Let what protects the gateway tell control what people should know."""
-    conduct = next(stage for stage in stages if isinstance(stage, ConductStage))
+    conduct = stage_of(stages, ConductStage)
     tell = Telling(ground.bounds.gateway, reports.send, ground.clock)
     conduct.told = tell.suspicion
     if ground.shared is not None:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from andon.kernel.labels import Label
     from andon.kernel.principals import Principal
     from andon.kernel.snapshot import EndpointEntry, KeyEntry, ReleaseEntry, Snapshot
@@ -167,7 +169,7 @@ class Exchange:
         self.pinned = False  # routed by header or cohort: not evidence for a gate
         self.shadow: ReleaseEntry | None = None  # release that gets a copy
         self.reservations: Any = None  # what the limits stage must give back
-        self.verdicts: list[Any] | None = None  # of guards, in order; None where the endpoint has none
+        self.verdicts: Sequence[Any] | None = None  # of guards, in order; None where the endpoint has none
         self.guarded: Any = None  # its guards at work; None where the endpoint has none
         self.guard_us: int | None = None  # spent in guards
         self.scanned_bytes: int | None = None  # of text that guards judged, of what was delivered

@@ -95,11 +95,16 @@ class Watch(Protocol):
 class Saying(Protocol):
     """A verdict, as far as it is counted."""
 
-    guard: str
-    place: Literal["input", "context", "output"]
-    mode: Literal["shadow", "enforce"]
-    action: str
-    latency_us: int
+    @property
+    def guard(self) -> str: ...
+    @property
+    def place(self) -> Literal["input", "context", "output"]: ...
+    @property
+    def mode(self) -> Literal["shadow", "enforce"]: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def latency_us(self) -> int: ...
 
 
 class Judging(Protocol):
@@ -123,7 +128,7 @@ class Judging(Protocol):
         """Begin a text that comes in parts; the piece's text is empty."""
         ...
 
-    def verdicts(self) -> list[Saying]:
+    def verdicts(self) -> Sequence[Saying]:
         """What every guard said until now, in the order of the endpoint's guards."""
         ...
 
