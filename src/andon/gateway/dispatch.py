@@ -212,6 +212,8 @@ class Dispatcher:
                 self._meters.count("retry_budget_spent")
                 return None
             x.status = answer.status if answer is not None else 0
+            if x.guarded is not None:
+                x.guarded.note(x)
             self._recorder.outcome(course, final=False, blamed=fault.blame)
         if wait_s > 0:
             await self._clock.sleep(wait_s)

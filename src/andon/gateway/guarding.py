@@ -22,19 +22,22 @@ from andon.gateway.meters import Meters
 from andon.kernel.clearance import label_refusal
 from andon.kernel.errors import AndonError, Refused, Transient
 from andon.kernel.exchange import Dialect, Exchange
-from andon.kernel.guarding import GuardPlan, Guards, Judgement
+from andon.kernel.guarding import GuardPlan, Guards, Judgement, Kind
 from andon.kernel.labels import RANKS
 from andon.kernel.ports import Answer
 from andon.kernel.snapshot import Snapshot
 from andon.wire.model import Header
 
 _LENGTH: Final = b"inference-header-content-length"
+_OUTPUT: Final[frozenset[Kind]] = frozenset(("output",))
 
 
 class Guarded:
     """One exchange under its guards."""
 
-    __slots__ = ("_in_delivered", "_in_scanned", "_out_delivered", "_out_scanned", "judging", "plan", "rules")
+    __slots__ = (
+        "_counted", "_in_delivered", "_in_scanned", "_out_delivered", "_out_scanned", "judging", "plan", "rules",
+    )  # fmt: skip
 
     def __init__(self, plan: GuardPlan, x: Exchange) -> None:
         who = x.key.id if x.principal is None and x.key is not None else ""
@@ -42,6 +45,7 @@ class Guarded:
         self.plan = plan
         self.judging = plan.begin(f"{x.endpoint.name if x.endpoint else ''}\n{who}")
         self.rules: Rules = REQUESTS[x.operation]
+        self._counted: tuple[bytes, int] | None = None  # a body whose texts were read, and their bytes
         self._in_scanned = self._in_delivered = 0
         self._out_scanned = self._out_delivered = 0
 
@@ -52,26 +56,40 @@ class Guarded:
         else:
             self._in_scanned += count
 
+    def read(self, body: bytes, document: Document) -> None:
+        """These very bytes were read as `document`: what delivers them need not read them again to count."""
+        self._counted = body, document.bytes_of(self.plan.kinds)
+
     def sent(self, x: Exchange, body: bytes) -> None:
         """These bytes go to a model. An attempt after another delivers the same again: the most counts."""
-        kinds = self.plan.kinds - {"output"}
-        if kinds:
-            document = Document(body, self.rules, x.dialect, x.header_length, whole=False)
-            self._in_delivered = max(self._in_delivered, document.bytes_of(kinds))
+        if self.plan.kinds - _OUTPUT:
+            self._in_delivered = max(
+                self._in_delivered, self._bytes_in(body, self.rules, x.header_length, self.plan.kinds)
+            )
 
     def answered(self, x: Exchange, body: bytes, headers: Sequence[Header]) -> None:
         """These bytes go to the client."""
         if "output" in self.plan.kinds:
             rules = ANSWER if x.dialect is Dialect.OPENAI else INFERRED
-            document = Document(body, rules, x.dialect, _length_of(headers), whole=False)
-            self._out_delivered += document.bytes_of(frozenset(("output",)))
+            self._out_delivered += self._bytes_in(body, rules, _length_of(headers), _OUTPUT)
+
+    def _bytes_in(self, body: bytes, rules: Rules, length: int | None, kinds: frozenset[Kind]) -> int:
+        counted = self._counted
+        if counted is not None and counted[0] is body:
+            return counted[1]
+        return Document(body, rules, length).bytes_of(kinds)
 
     def streamed(self, events: Sequence[bytes]) -> None:
         """The data of these events goes to the client."""
         if "output" in self.plan.kinds:
             for data in events:
-                document = Document(data, ANSWER, Dialect.OPENAI, None, whole=False)
-                self._out_delivered += document.bytes_of(frozenset(("output",)))
+                self._out_delivered += Document(data, ANSWER, None).bytes_of(_OUTPUT)
+
+    def label(self, x: Exchange) -> None:
+        """Raise the class of the exchange to what was found in it."""
+        label = self.judging.label
+        if RANKS[label] > RANKS[x.label]:
+            x.label = label
 
     def note(self, x: Exchange) -> None:
         """Put what is known on the exchange, for its row."""
@@ -80,8 +98,7 @@ class Guarded:
         x.guard_us = judging.spent_us
         x.scanned_bytes = self._in_scanned + self._out_scanned
         x.delivered_bytes = self._in_delivered + self._out_delivered
-        if RANKS[judging.label] > RANKS[x.label]:
-            x.label = judging.label
+        self.label(x)
 
 
 class Guarding:
@@ -113,19 +130,22 @@ class Guarding:
         if not plan.on_request:
             return None
         try:
-            document = Document(x.body, guarded.rules, x.dialect, x.header_length)
+            document = Document(x.body, guarded.rules, x.header_length)
+            content = document.content(tools=plan.reads_tools and x.dialect is Dialect.OPENAI)
         except Refused as error:
             return error
         except (msgspec.MsgspecError, RecursionError) as error:
             return Refused("invalid_json", f"The body cannot be read: {error}.")
-        judgement = await guarded.judging.judge(document.content)
-        guarded.note(x)
+        judgement = await guarded.judging.judge(content)
+        guarded.label(x)
         refusal = judgement.refusal or label_refusal(x)
         if refusal is not None:
             return refusal
         changed = document.edited(judgement.edits)
         guarded.cleared(_bytes(document, changed, judgement, plan), is_answer=False)
         x.body, x.header_length = document.write(changed)
+        if not changed:
+            guarded.read(x.body, document)
         return None
 
     async def answer(self, course: Course, answer: Answer) -> Answer:
@@ -152,18 +172,21 @@ class Guarding:
             )
         rules = ANSWER if x.dialect is Dialect.OPENAI else INFERRED
         try:
-            document = Document(answer.body, rules, x.dialect, _length_of(answer.headers))
+            document = Document(answer.body, rules, _length_of(answer.headers))
+            content = document.content(tools=guarded.plan.reads_tools and x.dialect is Dialect.OPENAI)
         except (Refused, msgspec.MsgspecError, RecursionError) as error:
             raise Transient(
                 "upstream_malformed", "The model's answer cannot be read by its guards.", status=502
             ) from error
-        judgement = await guarded.judging.judge(document.content)
+        judgement = await guarded.judging.judge(content)
         self._check(x, guarded, judgement.refusal)
         changed = document.edited(judgement.edits)
         guarded.cleared(_bytes(document, changed, judgement, guarded.plan), is_answer=True)
         body, length = document.write(changed)
         headers = answer.headers
-        if changed:
+        if not changed:
+            guarded.read(body, document)
+        else:
             headers = [one for one in headers if one[0] not in (_LENGTH, b"content-length")]
             if length is not None:
                 headers.append((_LENGTH, b"%d" % length))
@@ -183,13 +206,13 @@ class Guarding:
         if guarded is None:
             return
         guarded.note(x)
-        for verdict in guarded.judging.verdicts():
+        for verdict in x.verdicts or ():
             self._meters.judged(
                 verdict.guard, verdict.place, verdict.mode, verdict.action, verdict.latency_us
             )
 
     def _check(self, x: Exchange, guarded: Guarded, refusal: AndonError | None) -> None:
-        guarded.note(x)
+        guarded.label(x)
         refusal = refusal or label_refusal(x)
         if refusal is not None:
             if x.told is not None:

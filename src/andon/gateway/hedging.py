@@ -133,6 +133,8 @@ class Hedging:
         x.status, x.error_code = 0, _LOST
         if failed and outcome is not None and isinstance(result := outcome.result(), Transient):
             x.error_code = result.code
+        if x.guarded is not None:
+            x.guarded.note(x)
         try:
             self._recorder.outcome(loser, final=False, blamed=False)
         except Transient:

@@ -140,6 +140,7 @@ class GuardPlan(Protocol):
     on_request: bool
     on_answer: bool
     buffers: bool  # streams are held until they are whole
+    reads_tools: bool  # some guard looks at which tools are offered and called, and at the main texts
 
     def begin(self, subject: str) -> Judging:
         """The guards at work on one exchange of `subject`: who may read back what was tokenised."""

@@ -14,7 +14,6 @@ import msgspec
 
 from andon.gateway.dialects.texts import Rules, Slot, Walk, apply, pieces_of, rewrite, tools_of, utf8
 from andon.kernel.errors import Refused
-from andon.kernel.exchange import Dialect
 from andon.kernel.guarding import Content, Edit, Kind
 
 _SIZE: Final = re.compile(rb'"binary_data_size"\s*:\s*(\d+)')
@@ -41,10 +40,8 @@ _head = msgspec.json.Decoder(_Head).decode
 class Document:
     """One body."""
 
-    def __init__(
-        self, raw: bytes, rules: Rules, dialect: Dialect, header_length: int | None, *, whole: bool = True
-    ) -> None:
-        """Raises Refused or msgspec.MsgspecError for what cannot be read. `whole` False: texts only, to be counted."""
+    def __init__(self, raw: bytes, rules: Rules, header_length: int | None) -> None:
+        """Raises Refused or msgspec.MsgspecError for what cannot be read."""
         self._raw = raw
         self._length = header_length
         json = raw if header_length is None else raw[:header_length]
@@ -56,12 +53,16 @@ class Document:
         ] = []  # of each tensor: its size's place, what it holds
         if header_length is not None:
             self._read_binary()
-        self.content = Content(pieces_of(self.slots) if whole else ())
-        if whole:
-            self.content.messages = walk.lists.get("messages", 0)
-            self.content.depth = walk.depth
-            if dialect is Dialect.OPENAI:
-                tools_of(self.content, json)
+        self._messages = walk.lists.get("messages", 0)
+        self._depth = walk.depth
+
+    def content(self, *, tools: bool) -> Content:
+        """What guards judge. `tools`: with what is offered and called, which is read as JSON once more."""
+        content = Content(pieces_of(self.slots))
+        content.messages, content.depth = self._messages, self._depth
+        if tools:
+            tools_of(content, self._json)
+        return content
 
     def bytes_of(self, kinds: frozenset[Kind]) -> int:
         """UTF-8 bytes of all texts of some kinds."""

@@ -42,16 +42,29 @@ class Slot:
         self.path = ""
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class Rules:
     """What a dialect says of the texts of one kind of body."""
 
-    plain: frozenset[str] = frozenset()  # names and ids: no texts where they look like identifiers
-    numeric: frozenset[str] = frozenset()  # texts that stand for numbers or media, and the model's own name
-    links: frozenset[str] = frozenset()  # addresses, or media written as `data:` ones
-    escaped: frozenset[str] = frozenset()  # JSON inside a text
-    probabilities: str = ""  # the object that repeats an answer token by token
-    owners: frozenset[str] = frozenset()  # what tells whose words the others are: "messages.*.role"
-    place: Callable[[Slot, Mapping[Place, str]], Kind] = lambda slot, owners: "input"
+    __slots__ = ("escaped", "links", "numeric", "owners", "place", "plain", "probabilities")
+
+    def __init__(
+        self,
+        *,
+        plain: frozenset[str] = frozenset(),
+        numeric: frozenset[str] = frozenset(),
+        links: frozenset[str] = frozenset(),
+        escaped: frozenset[str] = frozenset(),
+        probabilities: str = "",
+        owners: frozenset[str] = frozenset(),
+        place: Callable[[Slot, Mapping[Place, str]], Kind] | None = None,
+    ) -> None:
+        self.plain = plain  # names and ids: no texts where they look like identifiers
+        self.numeric = numeric  # texts that stand for numbers or media, and the model's own name
+        self.links = links  # addresses, or media written as `data:` ones
+        self.escaped = escaped  # JSON inside a text
+        self.probabilities = probabilities  # the object that repeats an answer token by token
+        self.owners = owners  # what tells whose words the others are: "messages.*.role"
+        self.place = place  # whose words a text is; None = the caller's
 
 
 class _Frame:
@@ -107,8 +120,10 @@ class Walk:
                     self._pop(end)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Refused("invalid_json", f"A text of the body cannot be read: {error}.") from error
+        place = self.rules.place
         for slot in self.slots:
-            slot.kind = self.rules.place(slot, self.owners)
+            if place is not None:
+                slot.kind = place(slot, self.owners)
             slot.path = _path(slot.pattern, slot.indices)
         return self
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from andon.kernel.errors import AndonError, Transient
-from andon.kernel.guarding import Content, Edit, Judgement, Kind, Offer, Piece
+from andon.kernel.guarding import KINDS, Content, Edit, Judgement, Kind, Offer, Piece
 from andon.kernel.labels import Label
 from andon.kernel.snapshot import Snapshot
 from andon.security.guards.detectors import Means
 from andon.security.guards.external import TEXTS_MAX, failure_code
+from andon.security.guards.memory import Known, Memory, mark_of, owner_of
 from andon.security.guards.model import Finding, Place, Verdict
 from andon.security.guards.plan import (
     Compiled,
@@ -37,19 +38,23 @@ class GuardEngine:
     def __init__(self, means: Means) -> None:
         self._loaded = Loaded(means)
         self._means = means
+        self._memory = Memory()
         self._plans: Mapping[str, Plan] = {}
 
     def adopt(self, snapshot: Snapshot) -> Callable[[], None]:
         """See `Guards`."""
         plans = {
-            endpoint.name: Plan(compile_guards(endpoint.guards, self._loaded, endpoint.protocol), self._means)
+            endpoint.name: Plan(
+                compile_guards(endpoint.guards, self._loaded, endpoint.protocol), self._means, self._memory
+            )
             for endpoint in snapshot.endpoints
             if endpoint.guards
         }
 
         def put() -> None:
             self._plans = plans
-            self._loaded.sweep()
+            if self._loaded.sweep():
+                self._memory.clear()  # it holds detectors that are gone
 
         return put
 
@@ -61,25 +66,39 @@ class GuardEngine:
 class Plan:
     """The guards of one endpoint (kernel port `GuardPlan`)."""
 
-    def __init__(self, compiled: Compiled, means: Means) -> None:
+    def __init__(self, compiled: Compiled, means: Means, memory: Memory) -> None:
         self.compiled = compiled
+        self.reads_tools = bool(compiled.structures)
         self.kinds = compiled.kinds
         self.on_request = compiled.on_request
         self.on_answer = compiled.on_answer
         self.buffers = compiled.buffers
         self._means = means
+        self._memory = memory
+        self._guards = {
+            kind: tuple([guard for guard in compiled.texts if kind in guard.kinds]) for kind in KINDS
+        }
 
     def begin(self, subject: str) -> Exam:
         """See `GuardPlan`."""
-        return Exam(self.compiled, Work(subject, self._means.clock))
+        return Exam(self.compiled, self._guards, Work(subject, self._means.clock), self._memory)
 
 
 class Exam:
     """The guards at work on one exchange (kernel port `Judging`)."""
 
-    def __init__(self, compiled: Compiled, work: Work) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        guards: Mapping[Kind, tuple[TextGuard, ...]],
+        work: Work,
+        memory: Memory,
+    ) -> None:
         self._compiled = compiled
+        self._guards = guards
         self._work = work
+        self._memory = memory
+        self._owner = owner_of(work.subject)
         self._watched = 0
         self._offers: Sequence[Offer] = ()
 
@@ -100,7 +119,7 @@ class Exam:
     def watch(self, piece: Piece) -> Window:
         """See `Judging`."""
         self._watched += 1
-        return Window(self._guards_of(piece.kind), piece, self._watched - 1, self._work)
+        return Window(self._guards[piece.kind], piece, self._watched - 1, self._work)
 
     async def judge(self, content: Content) -> Judgement:
         """See `Judging`. What it costs grows with the texts alone."""
@@ -124,30 +143,30 @@ class Exam:
                 return Judgement(refusal)
         edits: dict[int, Sequence[Edit]] = {}
         for index, piece in enumerate(content.pieces):
-            window, refusal = await self._text(index, piece, found.get(index, ()))
+            window, refusal = await self._text(index, piece, found.get(index))
             if refusal is not None:
                 return Judgement(refusal)
-            if not window.judged:
+            if window is not None and not window.judged:
                 unjudged.add(index)
-            if window.edits:
-                edits[index] = window.edits
-            marked = self._marked(index, piece, window.edits)
+            own = () if window is None else window.edits
+            if own:
+                edits[index] = own
+            marked = self._marked(index, piece, own) if compiled.marks else None
             if marked is not None:
                 edits[index] = (marked,)
         return Judgement(None, edits, frozenset(unjudged))
 
-    def _guards_of(self, kind: Kind) -> list[TextGuard]:
-        return [guard for guard in self._compiled.texts if kind in guard.kinds]
-
     async def _text(
-        self, index: int, piece: Piece, found: Sequence[tuple[ExternalGuard, Sequence[Finding]]]
-    ) -> tuple[Window, AndonError | None]:
+        self, index: int, piece: Piece, found: Sequence[tuple[ExternalGuard, Sequence[Finding]]] | None
+    ) -> tuple[Window | None, AndonError | None]:
         """One text, a slice at a time, so that a long one does not keep other requests waiting."""
-        window = Window(self._guards_of(piece.kind), piece, index, self._work)
+        guards, text = self._guards[piece.kind], piece.text
+        if found is None and len(text) <= SLICE:
+            return self._whole(guards, index, piece)
+        window = Window(guards, piece, index, self._work)
         refusal: AndonError | None = None
-        for external, findings in found:
+        for external, findings in found or ():
             refusal = refusal or window.found(external.text, findings)
-        text = piece.text
         for at in range(0, len(text), SLICE):
             if refusal is not None:
                 return window, refusal
@@ -155,6 +174,27 @@ class Exam:
                 await asyncio.sleep(0)
             refusal = window.feed(text[at : at + SLICE])
         return window, refusal or window.close()
+
+    def _whole(
+        self, guards: Sequence[TextGuard], index: int, piece: Piece
+    ) -> tuple[Window | None, AndonError | None]:
+        """A text of one slice, by what is remembered of it. No window where nothing that was said of it counts."""
+        if not guards:
+            return None, None
+        work = self._work
+        began = work.now()
+        mark = mark_of(self._owner, piece.text, escaped=piece.escaped)
+        known = self._memory.recall(mark)
+        if known is not None and _recall(guards, piece, known, work):
+            work.seconds += work.now() - began
+            return None, None
+        learnt: Known = {} if known is None else dict(known)
+        count = len(learnt)
+        window = Window(guards, piece, index, work)
+        refusal = window.whole(piece.text, learnt)
+        if len(learnt) > count:
+            self._memory.keep(mark, learnt)
+        return window, refusal
 
     def _structure(self, guard: StructureGuard, content: Content, *, is_answer: bool) -> AndonError | None:
         pieces = [piece for piece in content.pieces if piece.kind in guard.kinds]
@@ -239,5 +279,27 @@ class Exam:
         return marked if guard.entry.mode == "enforce" else text
 
 
+def _recall(guards: Sequence[TextGuard], piece: Piece, known: Known, work: Work) -> bool:
+    """Count a text as judged if every guard's detector is remembered to have found nothing that counts in it."""
+    for guard in guards:
+        said = None if guard.detector is None else known.get(guard.detector)
+        if said is None or (said.findings and (guard.threshold is None or said.top >= guard.threshold)):
+            return False
+    size = _bytes_of((piece,))
+    for guard in guards:
+        tally = work.tally(guard, piece.kind)
+        tally.bytes += size
+        assert guard.detector is not None  # it was asked for above
+        top = known[guard.detector].top
+        if top >= 0 and (tally.score is None or top > tally.score):
+            tally.score = top
+    return True
+
+
 def _bytes_of(pieces: Sequence[Piece]) -> int:
-    return sum(len(piece.text.encode("utf-8", "surrogatepass")) for piece in pieces)
+    return sum(
+        [
+            len(piece.text) if piece.text.isascii() else len(piece.text.encode("utf-8", "surrogatepass"))
+            for piece in pieces
+        ]
+    )

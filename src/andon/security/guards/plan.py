@@ -86,10 +86,12 @@ class Loaded:
             self._kept[key] = make(entry.detector, entry.settings, self.means)
         return self._kept[key]
 
-    def sweep(self) -> None:
-        """Forget what nobody has asked for since the last time."""
-        self._kept = {key: made for key, made in self._kept.items() if key in self._used}
-        self._used = set()
+    def sweep(self) -> bool:
+        """Forget what nobody has asked for since the last time; whether there was any."""
+        kept = {key: made for key, made in self._kept.items() if key in self._used}
+        is_less = len(kept) < len(self._kept)
+        self._kept, self._used = kept, set()
+        return is_less
 
 
 def problems_of(entry: GuardEntry, loaded: Loaded, protocol: str) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from andon.kernel.errors import AndonError
 from andon.kernel.guarding import Edit, Piece
+from andon.security.guards.memory import FINDINGS_MAX, Known, said
 from andon.security.guards.model import WHOLE, Detector, Finding
 from andon.security.guards.views import ESCAPE_MAX, View, clean, escape, plain
 from andon.security.guards.work import TextGuard, Work, content_refused
@@ -45,8 +46,8 @@ class Window:
     """One text (kernel port `Watch`)."""
 
     __slots__ = (
-        "_base", "_buffer", "_bytes", "_closed", "_courses", "_escaped", "_hits", "_index", "_piece", "_work",
-        "decided", "edits", "judged",
+        "_base", "_buffer", "_bytes", "_closed", "_courses", "_escaped", "_hits", "_index", "_known", "_piece",
+        "_work", "decided", "edits", "judged",
     )  # fmt: skip
 
     def __init__(self, guards: Sequence[TextGuard], piece: Piece, index: int, work: Work) -> None:
@@ -59,6 +60,7 @@ class Window:
         self._base = 0  # where the buffer begins in the text
         self._bytes = 0
         self._closed = False
+        self._known: Known | None = None  # of a text that came whole: what detectors say of it
         self._hits: list[_Hit] = []
         self.decided = 0
         self.edits: list[Edit] = []
@@ -82,6 +84,14 @@ class Window:
             if not course.failed:
                 self._work.tally(course.guard, self._piece.kind).bytes += self._bytes
         return refusal
+
+    def whole(self, text: str, known: Known) -> AndonError | None:
+        """Take in all of a text at once: as `feed` and `close` would, with one look. Adds to `known` what it learns."""
+        self._known = known
+        self._escaped = bool(self._escaped) or text[:1] in ("{", "[")
+        self._buffer = text
+        self._bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        return self.close()
 
     def found(self, guard: TextGuard, findings: Sequence[Finding]) -> AndonError | None:
         """Take in what a guard that is not asked here has found in the whole text, before it is fed."""
@@ -126,7 +136,7 @@ class Window:
             limit = end if final else before + view.place(len(view.text) - reach)
             if limit <= course.decided:
                 return None
-            findings = detector.scan(view.text)
+            findings = self._findings(detector, view)
         except (
             Exception
         ) as bug:  # a detector that breaks must not let a text through that it should have judged
@@ -141,6 +151,18 @@ class Window:
                 at = bisect_left(view.offsets, at)
             course.before = before + view.place(max(0, at - guard.reach))
         return refusal
+
+    def _findings(self, detector: Detector, view: View) -> Sequence[Finding]:
+        known = self._known
+        if known is None:
+            return detector.scan(view.text)
+        before = known.get(detector)
+        if before is not None:
+            return before.findings
+        findings = detector.scan(view.text)
+        if len(findings) <= FINDINGS_MAX:
+            known[detector] = said(findings)
+        return findings
 
     def _view(self, before: int, detector: Detector) -> View:
         view = plain(self._buffer[before - self._base :], escaped=bool(self._escaped))
