@@ -39,6 +39,7 @@ class Home:
         self.tables = self.state / "tables"
         self.facts = self.state / "facts"
         self.bodies = self.state / "bodies"
+        self.lineage = self.state / "lineage"  # OpenLineage events as they came
         self.observer = self.state / "observer"  # positions and profiles: what the observer goes on from
         self.snapshots = self.state / "snapshots"
         self.cuts = self.state / "cuts"
@@ -64,6 +65,7 @@ class Home:
                 self.ledger,
                 self.facts,
                 self.bodies,
+                self.lineage,
                 self.tables,
                 self.observer,
                 self.snapshots,

@@ -120,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         30.0  # closed: how old what is under no checkpoint may be; also the grace of a gateway's start
     )
     audit_witness: str = ""  # folder of a witness that is run beside the factory; empty = none
+    lineage_bytes: Annotated[int, msgspec.Meta(ge=2**20)] = 2**30  # of events kept; beyond, none is taken
+    lineage_url: str = ""  # of a backend of OpenLineage, such as http://marquez:5000; empty = send none
+    lineage_credential: str = ""  # its API key: env:NAME, file:PATH or secret:NAME
     log_level: str = "info"
     allow_anonymous: bool = False  # serve without keys; refused on addresses other than loopback
 

@@ -25,6 +25,7 @@ from andon.app.cli import (
     journal,
     keys,
     ledger,
+    lineage,
     login,
     machine,
     models,
@@ -85,6 +86,7 @@ def build() -> typer.Typer:
     app.add_typer(audit.build(), name="audit")
     app.add_typer(dashboards.build(), name="dashboards")
     app.add_typer(guards.build(), name="guards")
+    app.add_typer(lineage.build(), name="lineage")
     app.add_typer(quality.build(), name="quality")
     return app
 

@@ -14,6 +14,7 @@ from andon.app.observer.drift import build_drift
 from andon.app.observer.engagement import build_engagement
 from andon.app.observer.facts import build_intake
 from andon.app.observer.infrastructure import build_infrastructure
+from andon.app.observer.lineage import build_lineage
 from andon.app.observer.metrics import build_metrics
 from andon.app.observer.objectives import build_objectives
 from andon.app.observer.part import ObserverGround, Part
@@ -41,6 +42,7 @@ def builders() -> tuple[Build, ...]:
         build_changes,
         build_quality,
         build_auditing,
+        build_lineage,
     )
 
 

@@ -17,6 +17,7 @@ from andon.app.observer.drift_routes import drift_routes
 from andon.app.observer.engagement_routes import engagement_routes
 from andon.app.observer.facts_routes import facts_routes
 from andon.app.observer.infrastructure_routes import infrastructure_routes
+from andon.app.observer.lineage_routes import lineage_routes
 from andon.app.observer.metrics_routes import metrics_routes
 from andon.app.observer.objectives_routes import objectives_routes
 from andon.app.observer.otlp_routes import otlp_routes
@@ -62,6 +63,7 @@ def observer_routes() -> Sequence[Route]:
             *quality_routes(Absent()),
             *sealing_routes(Absent()),
             *auditing_routes(Absent()),
+            *lineage_routes(Absent()),
             *metrics_routes(Absent(), OPEN),  # the observer knows the setting, and decides
         )
     )

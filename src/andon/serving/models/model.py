@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from andon.kernel.labels import Label
 from andon.kernel.snapshot import Signature, TensorSpec
 
 MODEL = "Model"
@@ -93,6 +94,29 @@ class CardSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
 
 
+class TrainedOnDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A data set by the names of OpenLineage."""
+
+    namespace: Annotated[
+        str, Meta(description="Where it lives, e.g. s3://lake.", min_length=1, max_length=1024)
+    ]
+    name: Annotated[str, Meta(description="Its name there.", min_length=1, max_length=1024)]
+    version: Annotated[str, Meta(description="Which version; empty = not known.", max_length=200)] = ""
+    label: Annotated[Label | None, Meta(description="Its data class.")] = None
+
+
+class TrainedOnSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What a version came from, as far as no event of OpenLineage tells."""
+
+    datasets: Annotated[
+        tuple[TrainedOnDataset, ...], Meta(description="Data sets it was trained on.", max_length=200)
+    ] = ()
+    features: Annotated[tuple[str, ...], Meta(description="Features it uses.", max_length=2000)] = ()
+    run: Annotated[
+        str, Meta(description="The training run: its id in OpenLineage or MLflow.", max_length=200)
+    ] = ""
+
+
 class AllowSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """An exception: findings of the scan that somebody answers for, and until when."""
 
@@ -138,6 +162,7 @@ class ModelVersionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         AllowSpec | None,
         Meta(description="Findings of the scan that are accepted; what is refused outright cannot be."),
     ] = None
+    trained_on: Annotated[TrainedOnSpec, Meta(description="What it came from.")] = TrainedOnSpec()
     card: Annotated[CardSpec, Meta(description="What its model card says.")] = CardSpec()
     signature: Annotated[
         SignatureSpec | None, Meta(description="What it takes and gives; else read from the model.")
