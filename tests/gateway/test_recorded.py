@@ -47,7 +47,7 @@ class FakeBodies:
         self.kept: list[Body] = []
         self.why = ""
 
-    def put(self, body: Body) -> str:
+    def put(self, body: Body, subject: str = "") -> str:
         if not self.why:
             self.kept.append(body)
         return self.why

@@ -18,6 +18,12 @@ PARTICLES: Final = frozenset(
     "van von der den de del della di da dos das du la le el al bin ibn ben y e und and of the zu ter ten op af".split()
 )
 _ENDS: Final = frozenset(".!?\n:")
+_NONE: Final[tuple[str, ...]] = ()
+_LISTED: Final = {
+    word: tuple([name for name, words in LISTS.items() if word in words])
+    for listed in LISTS.values()
+    for word in listed
+}
 
 
 class Token(NamedTuple):
@@ -33,16 +39,17 @@ class Token(NamedTuple):
 
 def tokenise(text: str) -> list[Token]:
     """All tokens in order; a line break is one."""
-    return [_token(match.start(), match[0]) for match in _TOKEN.finditer(text)]
-
-
-def _token(start: int, text: str) -> Token:
-    lower = text.lower()
-    return Token(start, start + len(text), text, lower, _shape(text), _lists(lower))
-
-
-def _lists(lower: str) -> tuple[str, ...]:
-    return tuple(name for name, words in LISTS.items() if lower in words)
+    known: dict[str, tuple[str, str, tuple[str, ...]]] = {}  # most words of a text come again
+    found = []
+    for match in _TOKEN.finditer(text):
+        said = match.group()
+        start, end = match.span()
+        form = known.get(said)
+        if form is None:
+            lower = said.lower()
+            form = known[said] = lower, _shape(said), _LISTED.get(lower, _NONE)
+        found.append(Token(start, end, said, form[0], form[1], form[2]))
+    return found
 
 
 def _shape(text: str) -> str:

@@ -28,6 +28,8 @@ _SAID: Final = re.compile(
     r"(?i)\b(?:password|passphrase|passcode|secret key|api key|pin)\s+(?:is|was|to|of)\s*:?\s+"
     r"[\"'`]?([^\s\"'`,;]{6,100})"
 )
+# Without one of these neither of the two can match. Signs beyond ASCII may be letters by another name: then both try.
+_NAMED: Final = ("pass", "pwd", "secret", "key", "token", "credential")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _WORDY: Final = re.compile(r"[A-Za-z]{4,}")
@@ -45,12 +47,24 @@ LONG: Final = 16
 
 def find(text: str) -> Iterator[Finding]:
     """Values that are named as secrets and look like some."""
+    lower = text.lower()
+    named = not text.isascii() or any(word in lower for word in _NAMED)
+    if named and (":" in text or "=" in text):
+        yield from _assigned(text)
+    if named or "pin" in lower:
+        yield from _said(text)
+
+
+def _assigned(text: str) -> Iterator[Finding]:
     for match in _ASSIGNED.finditer(text):
         quoted = match["quoted"] is not None
         group = "quoted" if quoted else "bare"
         score = weigh(match[1], match[group], quoted=quoted)
         if score > 0:
             yield Finding(match.start(group), match.end(group), "assigned_secret", score)
+
+
+def _said(text: str) -> Iterator[Finding]:
     for match in _SAID.finditer(text):
         value = match[1].rstrip(".!?)")
         if _drawn(value) and not _harmless(value):

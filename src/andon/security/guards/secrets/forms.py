@@ -114,14 +114,16 @@ def _of(pattern: str, flags: int = 0) -> re.Pattern[str]:
 
 FORMS: Final = (
     Form("andon_key", "sk-andon-", _of(r"\bsk-andon-[0-9a-z]{10}-[0-9A-Za-z]{33}-[0-9A-Za-z]{6}\b"), andon_key),
-    Form("aws_access_key", "a", _of(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"), varied),
+    *(Form("aws_access_key", kind.lower(), _of(rf"\b{kind}[A-Z2-7]{{16}}\b"), varied)
+      for kind in ("AKIA", "ASIA", "ABIA", "ACCA")),
     Form("github_token", "gh", _of(r"\bgh[pousr]_[A-Za-z0-9]{36}\b"), github),
     Form("github_token", "github_pat_", _of(r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b"), varied),
     Form("gitlab_token", "glpat-", _of(r"\bglpat-[A-Za-z0-9_-]{20,}"), varied),
     Form("slack_token", "xox", _of(r"\bxox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9]{16,64}\b"), varied),
     Form("slack_webhook", "hooks.slack.com",
          _of(r"hooks\.slack\.com/(?:services|workflows)/T[A-Z0-9]{7,12}/[A-Z0-9]{7,12}/[A-Za-z0-9]{16,32}")),
-    Form("stripe_key", "_", _of(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,110}\b"), varied),
+    *(Form("stripe_key", f"k_{mode}_", _of(rf"\b(?:sk|rk)_{mode}_[A-Za-z0-9]{{16,110}}\b"), varied)
+      for mode in ("live", "test")),
     Form("stripe_webhook_secret", "whsec_", _of(r"\bwhsec_[A-Za-z0-9+/]{24,64}=*"), varied),
     Form("google_api_key", "aiza", _of(r"\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"), varied),
     Form("google_oauth_secret", "gocspx-", _of(r"\bGOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])"), varied),
