@@ -69,7 +69,7 @@ def row(ids: Ids, at_ns: int, place: int) -> Outcome:
         finish_reason="stop",
         principal="key:4kq2mabc",
         policies="role-sender",
-        label="internal",
+        data_class="internal",
     )
 
 

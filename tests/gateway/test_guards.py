@@ -428,9 +428,9 @@ def test_findings_raise_the_class_of_an_exchange_and_it_stays_where_it_may_be() 
         label = guard(action="label", label="restricted")
         one = world(answered("fine"), guards=(label,))
         assert (await one.chat(ask(MARK))).status == 200
-        assert row(one).label == "restricted"
+        assert row(one).data_class == "restricted"
         assert (await one.chat(ask("x"))).status == 200
-        assert row(one).label == "public"  # no stage of this gateway's knows the endpoint's own
+        assert row(one).data_class == "public"  # no stage of this gateway's knows the endpoint's own
         below = world(answered("fine"), guards=(label,), label_max="confidential")
         reply = await below.chat(ask(MARK))
         assert (reply.status, reply.json["error"]["code"]) == (403, "label_not_allowed")

@@ -208,7 +208,7 @@ def test_the_schema_is_frozen_by_version() -> None:
         "team,propensity,pinned,unit,stream,duration_us,overhead_us,queue_us,upstream_us,first_byte_us,input_tokens,"
         "output_tokens,usage_source,request_bytes,response_bytes,refused_by,durability,cost_micros,currency,"
         "price_version,gateway,traceparent,reference,response_id,model,finish_reason,prediction,score,feature_us,"
-        "features,guard_us,connect_us,tls_us,client_retry,snapshot,principal,policies,label,verdicts,scanned_bytes,"
+        "features,guard_us,connect_us,tls_us,client_retry,snapshot,principal,policies,data_class,verdicts,scanned_bytes,"
         "delivered_bytes,address"
     )
 

@@ -255,7 +255,7 @@ def _note_security(row: Outcome, x: Exchange) -> None:
         row.principal = x.principal.name
     if x.policies:
         row.policies = ",".join(x.policies)
-    row.label = x.label
+    row.data_class = x.label
     if x.verdicts is not None:
         row.verdicts = _encode(x.verdicts).decode()
         row.guard_us = x.guard_us

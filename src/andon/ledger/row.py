@@ -132,7 +132,7 @@ class Outcome(msgspec.Struct, array_like=True, tag=2, gc=False):
     policies: Annotated[
         Text, Meta(description="ids of the policies that decided on access, separated by commas")
     ] = None
-    label: Annotated[
+    data_class: Annotated[
         Text, Meta(description="data class: the highest of everything that went into the exchange")
     ] = None
     verdicts: Annotated[Text, Meta(description="what guards said, as a JSON array; null without guards")] = (

@@ -17,6 +17,7 @@ from andon.app.observer.serving import open_ground
 from andon.app.settings import Settings
 from andon.kernel.errors import Conflict, Refused
 from andon.kernel.principals import Principal
+from andon.kernel.redaction import KnownSecrets
 from andon.web.routes import Call
 from tests.ledger.tables.worlds import exchanges, outcomes, write_segment
 
@@ -28,7 +29,7 @@ async def sealing(root: Path) -> AsyncIterator[tuple[ObserverGround, Part]]:
     """The part with its loop running."""
     home = Home(root)
     home.create()
-    async with open_ground(home, Settings(), {}) as ground:
+    async with open_ground(home, Settings(), {}, KnownSecrets()) as ground:
         part = build_sealing(ground)
         loops = [asyncio.ensure_future(loop()) for loop in part.loops]
         try:

@@ -27,6 +27,7 @@ from andon.kernel.clock import SystemClock
 from andon.kernel.errors import Transient
 from andon.kernel.events import Event
 from andon.kernel.principals import Principal
+from andon.kernel.redaction import KnownSecrets
 from andon.ledger.folder import open_log
 from andon.ledger.row import Outcome
 from andon.store.model import Record
@@ -59,7 +60,7 @@ async def observing(
     """Both parts on a real ground, their loops running, closed as the process closes them."""
     home = Home(root)
     home.create()
-    async with open_ground(home, settings, environment or {}) as ground:
+    async with open_ground(home, settings, environment or {}, KnownSecrets()) as ground:
         await ground.store.transact(_resources)
         telemetry = build_telemetry(ground)
         metrics = build_metrics(ground, telemetry.metrics)

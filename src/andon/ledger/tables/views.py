@@ -124,7 +124,7 @@ def _row_views() -> Sequence[str]:
         ),
         (
             'CREATE VIEW guard_verdicts AS SELECT id, attempt, at_ns, "at", endpoint, release, "key", team, principal, '
-            f"label, status, error_code, {_SAID} FROM (SELECT *, "
+            f"data_class, status, error_code, {_SAID} FROM (SELECT *, "
             f"unnest(from_json(verdicts, '[{_VERDICT}]')) AS said FROM attempts WHERE verdicts IS NOT NULL)"
         ),
         f'CREATE VIEW bodies AS SELECT * EXCLUDE (log, "position"), {_moment("at", "at_ns")} FROM ledger.bodies',

@@ -77,7 +77,7 @@ def replay(engine: Engine, rows: Sequence[Outcome], past: Past) -> Report:
         else:
             report.unchanged += 1
             continue
-        key = (principal.name, row.endpoint, row.operation, row.label or "", change, decision.policies)
+        key = (principal.name, row.endpoint, row.operation, row.data_class or "", change, decision.policies)
         if key not in changes:
             if len(changes) >= CHANGES_MAX:
                 continue
@@ -112,7 +112,7 @@ def _decide(
     resource = Resource(kind="Endpoint", name=row.endpoint or "", attributes=attributes)
     floor = attributes.get("label", RANKS["internal"])
     context = {
-        "labelRank": max(RANKS.get(row.label or "", 0), floor),
+        "labelRank": max(RANKS.get(row.data_class or "", 0), floor),
         "stream": row.stream,
         "estimatedTokens": (row.input_tokens or 0) + (row.output_tokens or 0),
         "pathPinned": False,
