@@ -25,12 +25,18 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 600
 # What a request walks through. Not here: modules of msgspec Structs alone, ports, and classes that tests derive from.
 HOT = """
-    kernel/exchange kernel/ids kernel/trace
+    kernel/clearance kernel/exchange kernel/ids kernel/trace
     wire/census wire/client wire/connection wire/framing wire/model wire/reply wire/upstream
     gateway/answers gateway/breakers gateway/course gateway/dispatch gateway/egress gateway/gateway gateway/ingress
     gateway/meters gateway/recording gateway/retries gateway/routing gateway/shadows gateway/streams gateway/targets
     gateway/validation gateway/validation_rules
+    gateway/guarding gateway/dialects/documents gateway/dialects/text_rules gateway/dialects/texts
     security/abuse/addresses security/abuse/penalties security/abuse/shedding security/abuse/stage
+    security/audit/stage security/guards/engine security/guards/labelling security/guards/memory
+    security/guards/views security/guards/windows security/guards/work
+    security/guards/injection/features security/guards/injection/normalisation
+    security/guards/pii/detector security/guards/pii/features security/guards/pii/patterns security/guards/pii/tagger
+    security/guards/secrets/assignments security/guards/secrets/detector security/guards/secrets/forms
     security/identity/stage security/limits/counters security/limits/headers security/limits/rules
     security/limits/stage security/policy/stage
     lifecycle/rollouts/evidence lifecycle/rollouts/gates lifecycle/rollouts/latencies lifecycle/rollouts/stage

@@ -21,6 +21,7 @@ INVISIBLE: Final = re.compile(
 _ESCAPE: Final = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _SHORT: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _TAGS: Final = 0xE0000
+_HIGH, _LOW, _END = chr(0xD800), chr(0xDC00), chr(0xDFFF)  # where the halves of surrogate pairs begin, and end
 ESCAPE_MAX: Final = 12  # characters of the longest escape: a surrogate pair
 
 
@@ -79,14 +80,14 @@ def _read(escape: str) -> str:
 def _joined(characters: list[str], offsets: list[int]) -> View:
     """Halves of surrogate pairs put together; a half alone stays, as no character of any word."""
     text = "".join(characters)
-    if not any("\ud800" <= one <= "\udfff" for one in text):
+    if not any(_HIGH <= one <= _END for one in text):
         return View(text, offsets)
     whole: list[str] = []
     places: list[int] = []
     at = 0
     while at < len(text):
         pair = text[at : at + 2]
-        is_pair = len(pair) == 2 and "\ud800" <= pair[0] <= "\udbff" and "\udc00" <= pair[1] <= "\udfff"
+        is_pair = len(pair) == 2 and _HIGH <= pair[0] < _LOW <= pair[1] <= _END
         places.append(offsets[at])
         whole.append(pair.encode("utf-16", "surrogatepass").decode("utf-16") if is_pair else pair[0])
         at += 2 if is_pair else 1
