@@ -62,6 +62,7 @@ class AccessExplanation(views.View, frozen=True, kw_only=True):
     errors: tuple[str, ...]  # ids of those that could not be evaluated
     would_permit: tuple[PolicyText, ...] = ()  # where nothing permits it
     policies_digest: str = ""  # empty = built-in policies only
+    unknown: tuple[str, ...] = ()  # of principal and resource, what is not in this factory
 
 
 class PolicyWords(views.View, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ Behind `policy_routes`. Explanations and replays decide with the engine that dec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from andon.kernel.clock import Clock
 from andon.kernel.errors import Refused
 from andon.kernel.labels import RANKS
 from andon.kernel.ports import Disk, Runner
-from andon.kernel.principals import Principal
+from andon.kernel.principals import NOBODY, Principal
 from andon.kernel.units import duration_s
 from andon.ledger.query import Query
 from andon.ledger.reader import tail
@@ -85,13 +86,13 @@ class PolicyDesk:
             raise Refused(
                 "action_unknown",
                 f"There is no action '{question.action}'.",
-                hint="The words: andon policies schema.",
+                hint=_nearest_words(question.action, self._words) + "All of them: andon policies schema",
                 param="action",
             )
         resource = self._resource(question.resource)
         now_ns = self._clock.now_ns()
         looked = await self._store.transact(lambda unit: _look(unit, resource, now_ns))
-        principal = _principal(question, looked.known, data=question.action in DATA_ACTIONS)
+        principal, is_known = _principal(question, looked.known, data=question.action in DATA_ACTIONS)
         resource = Resource(
             kind=resource.kind, name=resource.name, attributes={**looked.attributes, **question.attributes}
         )
@@ -102,7 +103,7 @@ class PolicyDesk:
         wanted = nearest(engine, principal, question.action, resource) if not decision.policies else ()
         return AccessExplanation(
             allowed=decision.allowed,
-            principal=principal.name,
+            principal=_named(principal),
             action=question.action,
             resource=f"{resource.kind}/{resource.name}" if resource.name else resource.kind,
             roles=roles_of(principal),
@@ -114,6 +115,7 @@ class PolicyDesk:
                 msgspec.structs.replace(known[id_], why=why) for id_, why in wanted if id_ in known
             ),
             policies_digest="" if self._book.entry is None else self._book.entry.digest,
+            unknown=_unknown(principal, is_known, resource, looked),
         )
 
     def _resource(self, text: str) -> Resource:
@@ -218,10 +220,10 @@ def _look(unit: Unit, resource: Resource, now_ns: int) -> _Looked:
     )
 
 
-def _principal(question: AccessQuestion, known: Known, *, data: bool) -> Principal:
-    """Whoever is named, with what is known of them and what the question adds."""
+def _principal(question: AccessQuestion, known: Known, *, data: bool) -> tuple[Principal, bool]:
+    """Whoever is named, with what is known of them and what the question adds; and whether they are known."""
     try:
-        found, _ = known.find(question.principal, data=data)
+        found, is_known = known.find(question.principal, data=data)
     except ValueError as error:
         raise Refused(
             "principal_unknown",
@@ -229,13 +231,33 @@ def _principal(question: AccessQuestion, known: Known, *, data: bool) -> Princip
             hint="Write user:NAME, service:NAME, key:ID, gateway:NAME or anonymous.",
             param="principal",
         ) from error
-    return msgspec.structs.replace(
+    asked = msgspec.structs.replace(
         found,
         roles=tuple(dict.fromkeys((*found.roles, *question.roles))),
         cohorts=tuple(dict.fromkeys((*found.cohorts, *question.cohorts))),
         team=question.team or found.team,
         label=question.label or found.label,
     )
+    return asked, is_known
+
+
+def _named(principal: Principal) -> str:
+    """As people write them."""
+    return NOBODY.kind if principal.kind == NOBODY.kind else principal.name
+
+
+def _unknown(principal: Principal, is_known: bool, resource: Resource, looked: _Looked) -> tuple[str, ...]:
+    """What was asked about and is not there, so that nobody takes an answer about a slip of the pen for one."""
+    missing = [] if is_known else [_named(principal)]
+    if resource.name and not looked.digest and resource.kind != "Release":
+        missing.append(f"{resource.kind}/{resource.name}")
+    return tuple(missing)
+
+
+def _nearest_words(action: str, words: Vocabulary) -> str:
+    """Actions that are written alike, as the beginning of a hint."""
+    near = get_close_matches(action, [*DATA_ACTIONS, *(one.name for one in words.actions)], n=3)
+    return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
 def _written(records: Sequence[Record]) -> dict[str, PolicyText]:

@@ -110,7 +110,13 @@ class Factory:
         found = self.catalogue.find(kind)
         record = await self._store.transact(lambda unit: unit.get(found.name, name))
         if record is None:
-            raise Refused("not_found", f"There is no {found.name} '{name}'.", status=404, param="name")
+            raise Refused(
+                "not_found",
+                f"There is no {found.name} '{name}'.",
+                hint=f"andon get {found.plural} lists those that there are.",
+                status=404,
+                param="name",
+            )
         return record
 
     async def list(self, kind: str, *, labels: Mapping[str, str] | None = None) -> tuple[Record, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from andon.app.cli.client import segment
 from andon.app.cli.commands import load
 from andon.app.cli.output import emit
 from andon.app.cli.session import Session
-from andon.app.cli.table import render_table
+from andon.app.cli.table import cell, counted, render_table
 from andon.kernel.errors import Refused
 
 
@@ -105,7 +106,9 @@ def render_access(answer: dict[str, Any]) -> str:
         f"Roles     {', '.join(answer['roles']) or '-'}",
     ]
     told = {**answer["attributes"], **{f"context.{k}": v for k, v in answer["context"].items()}}
-    lines.append("Known     " + ", ".join(f"{name}={value}" for name, value in told.items()))
+    known = ", ".join(f"{name}={cell(value)}" for name, value in told.items() if value != "")
+    lines += wrap(known or "-", 100, initial_indent="Known     ", subsequent_indent="          ")
+    lines += [f"Unknown   {one}: judged by its name alone" for one in answer.get("unknown", ())]
     for item in answer["policies"]:
         lines += [
             "",
@@ -169,8 +172,9 @@ def render_replay(answer: dict[str, Any], colour: bool) -> str:
     """The sums, then every kind of change."""
     lines = [
         (
-            f"{answer['requests']} requests: {answer['newly_denied']} would be denied, {answer['newly_allowed']}"
-            f" allowed, {answer['kept_away']} kept away from their release; {answer['unchanged']} as they were."
+            f"{counted(answer['requests'], 'request')}: {answer['newly_denied']} would be denied,"
+            f" {answer['newly_allowed']} allowed, {answer['kept_away']} kept away from their release;"
+            f" {answer['unchanged']} as they were."
         )
     ]
     if answer["unknown"]:
@@ -226,4 +230,5 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused("file_unreadable", f"{file} cannot be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refused("file_unreadable", f"{file} cannot be read: {why}.", hint="Check the path.") from error

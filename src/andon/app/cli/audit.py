@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli.commands import load
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, say
 from andon.app.cli.session import Session
+from andon.app.cli.table import counted
 from andon.kernel.errors import Refused
 
 _Place = Annotated[
@@ -42,7 +44,7 @@ _Authority = Annotated[Path | None, typer.Option("--ca", help="Certificates to t
 
 def build() -> typer.Typer:
     """The group `andon audit`."""
-    group = typer.Typer(no_args_is_help=True, help="The audit log: check, prove, export, witness.")
+    group = typer.Typer(cls=ListingGroup, help="The audit log: check, prove, export, witness.")
     for verb in (status, verify, prove, export, key, witness, rotate, shred):
         group.command(verb.__name__)(verb)
     return group
@@ -175,7 +177,7 @@ def shred(
     """Make all payloads about one person unreadable for ever; every proof stays valid."""
     session: Session = context.obj
     answer = session.client().post("/v1/audit/shred", {"principal": principal})
-    emit(session, answer, lambda: f"Destroyed {len(answer['keys'])} keys.", answer["keys"])
+    emit(session, answer, lambda: f"Destroyed {counted(len(answer['keys']), 'key')}.", answer["keys"])
 
 
 def _render_status(answer: dict[str, Any]) -> str:

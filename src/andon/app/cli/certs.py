@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli.commands import load
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.output import emit_table
 from andon.app.cli.session import Session
 from andon.kernel.errors import Refused
@@ -21,7 +22,7 @@ _HEADINGS = ("FILE", "HOLDER", "NAMES", "ISSUER", "ENDS", "DAYS", "STATE")
 
 def build() -> typer.Typer:
     """The group `andon certs`."""
-    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Certificates of the listeners.")
+    app = typer.Typer(cls=ListingGroup, rich_markup_mode=None, help="Certificates of the listeners.")
     for name, verb in (("create", create), ("issue", issue), ("show", show)):
         app.command(name)(verb)
     return app
@@ -77,17 +78,29 @@ def show(context: typer.Context) -> None:
     found = [described.describe(path, clock) for path in (*sorted(home.certificates.glob("*.pem")), *given)]
     rows = [
         (
-            item["file"],
-            item["holder"],
+            _beside(item["file"], home.root),
+            item["holder"].removeprefix("CN="),
             ",".join(item["names"]) or "-",
-            item["issuer"],
+            item["issuer"].removeprefix("CN="),
             item["ends"],
             str(item["days"]),
             item["state"],
         )
         for item in found
     ]
-    emit_table(session, {"items": found}, _HEADINGS, rows)
+    emit_table(
+        session,
+        {"items": found},
+        _HEADINGS,
+        rows,
+        nothing="No certificates yet: on loopback none is needed. Make them with: andon certs create",
+    )
+
+
+def _beside(file: str, root: Path) -> str:
+    """A path as somebody in the factory's folder would write it."""
+    path = Path(file)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else file
 
 
 def _ground(session: Session, names: list[str]) -> tuple[Any, Any, Any]:

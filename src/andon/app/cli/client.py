@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from andon.kernel.errors import AndonError, Refused, Transient
 
 TIMEOUT_S = 130.0  # longer than control waits for the observer, so that control can say who is away
+SESSION_PREFIX = "andon-session-"  # of what `andon login` keeps; keys begin otherwise
 LINE_BYTES_MAX = 16 * 2**20
 
 
@@ -77,7 +78,7 @@ class Client:
         connection, answer = self._send("POST", path, {}, body)
         try:
             if answer.status >= 400:
-                raise _error(answer)
+                raise self._problem(answer)
             return answer.read(), answer.getheader("x-andon-truncated") == "true"
         except (OSError, http.client.HTTPException) as error:
             raise _away(self.url, error) from error
@@ -89,7 +90,7 @@ class Client:
         connection, answer = self._send("GET", path, {**query, "follow": "true"}, None)
         try:
             if answer.status >= 400:
-                raise _error(answer)
+                raise self._problem(answer)
             for line in _lines(answer):
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
@@ -104,13 +105,24 @@ class Client:
         connection, answer = self._send(method, path, query, body, media_type)
         try:
             if answer.status >= 400:
-                raise _error(answer)
+                raise self._problem(answer)
             raw = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise _away(self.url, error) from error
         finally:
             connection.close()
         return json.loads(raw) if raw else None
+
+    def _problem(self, answer: http.client.HTTPResponse) -> AndonError:
+        error = _error(answer)
+        if error.status == 401 and self._key.startswith(SESSION_PREFIX):
+            return Refused(
+                "session_over",
+                f"Your session at {self.url} has ended.",
+                hint="Sign in again: andon login. With andon logout, .andon/admin.key counts again.",
+                status=401,
+            )
+        return error
 
     def _send(
         self, method: str, path: str, query: dict[str, Any], body: Any, media_type: str = "application/json"

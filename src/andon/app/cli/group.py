@@ -1,4 +1,4 @@
-"""A group of verbs whose first word may also be a name: `andon drift NAME` is `andon drift show NAME`.
+"""Groups of verbs that say less: `andon drift NAME` is `andon drift show NAME`, `andon keys` is `andon keys list`.
 
 Used by the groups that are about named things; decides nothing else.
 """
@@ -18,3 +18,12 @@ class NamedGroup(typer.core.TyperGroup):
         if args and args[0] not in self.commands:
             args = ["show", *args]
         return super().resolve_command(ctx, args)
+
+
+class ListingGroup(typer.core.TyperGroup):
+    """A group that, where no verb is given, tells what there is: by `list`, `status` or `show`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words, or the verb that tells."""
+        telling = [verb for verb in ("list", "status", "show") if verb in self.commands]
+        return list(super().parse_args(ctx, args or telling[:1]))

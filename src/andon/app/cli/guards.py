@@ -62,7 +62,13 @@ def overview(
     answer = session.client().post("/v1/queries", asked)
     names = [column["name"] for column in answer["columns"]]
     items = [dict(zip(names, row, strict=True)) for row in answer["rows"]]
-    emit_table(session, {"items": items}, _HEADINGS, [_line(item) for item in items])
+    emit_table(
+        session,
+        {"items": items},
+        _HEADINGS,
+        [_line(item) for item in items],
+        nothing=f"No guard has judged anything in the last {hours:g} h. Endpoints name theirs in spec.guards.",
+    )
 
 
 def _line(item: dict[str, Any]) -> list[str]:
@@ -98,6 +104,8 @@ def check(
         return words if answer["refused"] else f"{words}\n\n{answer['text']}"
 
     emit(session, answer, text, [answer["refused"] or "pass"])
+    if any(one["mode"] == "shadow" and one["action"] != "pass" for one in answer["verdicts"]):
+        session.note("A guard in shadow only records: `mode: enforce` does what ACTION says.")
     return 1 if answer["refused"] else 0
 
 

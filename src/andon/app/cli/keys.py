@@ -10,28 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli.client import segment
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
 from andon.app.cli.table import cell
+from andon.kernel.errors import Refused
+from andon.kernel.labels import LABELS
 
-_HEADINGS = (
-    "ID",
-    "TEAM",
-    "OWNER",
-    "ENDPOINTS",
-    "COHORTS",
-    "ROLES",
-    "STATE",
-    "CREATED",
-    "EXPIRES",
-    "LAST USED",
-)
+_HEADINGS = ("ID", "TEAM", "OWNER", "ROLES", "LABEL", "STATE", "EXPIRES", "LAST USED")
+_WIDE_HEADINGS = (*_HEADINGS, "ENDPOINTS", "COHORTS", "CREATED")
 
 
 def build() -> typer.Typer:
     """The group `andon keys`."""
-    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of the gateway.")
+    app = typer.Typer(cls=ListingGroup, rich_markup_mode=None, help="API keys of the gateway.")
     for name, verb in (("create", create), ("list", list_), ("rotate", rotate), ("revoke", revoke)):
         app.command(name)(verb)
     return app
@@ -54,6 +47,10 @@ def create(
 ) -> None:
     """Make a key; its secret is shown this once."""
     session: Session = context.obj
+    if label not in LABELS:
+        raise Refused(
+            "invalid_field", f"'{label}' is no data class.", hint=f"Use one of: {', '.join(LABELS)}"
+        )
     body = {
         "team": team,
         "owner": owner,
@@ -71,7 +68,14 @@ def list_(context: typer.Context) -> None:
     """Every key, without its secret."""
     session: Session = context.obj
     answer = session.client().get("/v1/keys")
-    emit_table(session, answer, _HEADINGS, [_row(item) for item in answer["items"]])
+    wide = session.output == "wide"
+    emit_table(
+        session,
+        answer,
+        _WIDE_HEADINGS if wide else _HEADINGS,
+        [_row(item, wide) for item in answer["items"]],
+        nothing="No keys yet. Make one with: andon keys create --team TEAM",
+    )
 
 
 def rotate(
@@ -96,19 +100,23 @@ def revoke(
     emit(session, answer, lambda: f"Revoked {answer['id']}", [answer["id"]])
 
 
-def _row(item: dict[str, Any]) -> list[str]:
-    return [
+def _row(item: dict[str, Any], wide: bool) -> list[str]:
+    row = [
         item["id"],
         cell(item["team"]),
         cell(item["owner"]),
-        cell(item["endpoints"]) if item["endpoints"] else "all",
-        cell(item["cohorts"]),
         f"as {item['service']}" if item.get("service") else cell(item.get("roles", ())),
+        cell(item.get("label")),
         item["state"],
-        moment(item["created_ns"]),
         moment(item["expires_ns"]),
         moment(item.get("last_used_ns") or 0),
     ]
+    more = [
+        cell(item["endpoints"]) if item["endpoints"] else "all",
+        cell(item["cohorts"]),
+        moment(item["created_ns"]),
+    ]
+    return [*row, *more] if wide else row
 
 
 def _show_secret(session: Session, answer: dict[str, Any]) -> None:

@@ -13,13 +13,14 @@ import typer
 
 from andon.app.cli.client import segment
 from andon.app.cli.commands import load
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table, say
 from andon.app.cli.session import Session
-from andon.app.cli.table import cell
-from andon.kernel.errors import Refused
+from andon.app.cli.table import cell, counted
+from andon.kernel.errors import AndonError, Refused
 
-_HEADINGS = ("NAME", "ROLES", "TEAM", "LABEL", "SINCE")
+_HEADINGS = ("NAME", "ROLES", "TEAM", "LABEL", "CREATED")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _users() -> typer.Typer:
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="People who sign in with a password."
-    )
+    group = typer.Typer(cls=ListingGroup, rich_markup_mode=None, help="People who sign in with a password.")
     for name, verb in (
         ("list", list_),
         ("setup", setup),
@@ -46,7 +45,7 @@ def _users() -> typer.Typer:
 
 
 def _issuers() -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="OpenID Connect issuers.")
+    group = typer.Typer(cls=ListingGroup, rich_markup_mode=None, help="OpenID Connect issuers.")
     group.command("list")(issuers)
     group.command("test")(test)
     return group
@@ -81,9 +80,15 @@ def logout(
         raise Refused("not_signed_in", "Nobody is signed in here.", hint="Sign in with: andon login")
     try:
         answer = session.client().post("/v1/session/logout", {"everywhere": everywhere})
+    except AndonError as error:
+        if error.status != 401:
+            raise
+        answer = {"sessions": 0}  # it had ended by itself
     finally:
         session.keep_token("")
-    emit(session, answer, lambda: f"Ended {answer['sessions']} sessions", [str(answer["sessions"])])
+    emit(
+        session, answer, lambda: f"Ended {counted(answer['sessions'], 'session')}.", [str(answer["sessions"])]
+    )
 
 
 def whoami(context: typer.Context) -> None:
@@ -108,7 +113,13 @@ def list_(context: typer.Context) -> None:
         [one["name"], cell(one["roles"]), cell(one["team"]), one["label"], moment(one["created_ns"])]
         for one in answer["items"]
     ]
-    emit_table(session, answer, _HEADINGS, rows)
+    emit_table(
+        session,
+        answer,
+        _HEADINGS,
+        rows,
+        nothing="No users yet. Become the first with: andon users setup NAME",
+    )
 
 
 def setup(
@@ -173,7 +184,13 @@ def issuers(context: typer.Context) -> None:
         status = one.get("status") or {}
         keys = cell(status.get("keyIds", ()))
         rows.append([one["metadata"]["name"], one["spec"]["issuer"], keys, cell(status.get("problem", ""))])
-    emit_table(session, answer, ("NAME", "URL", "KEYS", "PROBLEM"), rows)
+    emit_table(
+        session,
+        answer,
+        ("NAME", "URL", "KEYS", "PROBLEM"),
+        rows,
+        nothing="No issuers. A resource of the kind Issuer declares one: andon explain Issuer.spec",
+    )
 
 
 def test(
@@ -218,7 +235,6 @@ def _read(file: Path) -> str:
     try:
         text = sys.stdin.read(100_000) if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            "file_unreadable", f"{file} cannot be read: {type(error).__name__}.", hint="Name another."
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refused("file_unreadable", f"{file} cannot be read: {why}.", hint="Check the path.") from error
     return text.strip()

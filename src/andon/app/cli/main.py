@@ -168,6 +168,10 @@ def run(words: list[str]) -> int:
         sys.stderr.write(render_error(error) + "\n")
         return 1
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            # A group without a verb: its help is no error, but what was missing.
+            sys.stderr.write(error.format_message() + "\n")
+            return 1
         sys.stderr.write(f"Error: {error.format_message()}\nNext: {_help_line(error)}\n")
         return 1
     except (KeyboardInterrupt, typer.Abort):

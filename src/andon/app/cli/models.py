@@ -16,9 +16,10 @@ import typer
 from andon.app.cli.assessing import assess
 from andon.app.cli.client import segment
 from andon.app.cli.commands import load
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.output import emit, emit_table, say
 from andon.app.cli.session import Session
-from andon.app.cli.table import cell, render_table
+from andon.app.cli.table import cell, counted, render_table
 from andon.kernel.errors import Refused
 
 _HEADINGS = ("NAME", "VERDICT", "ADMITTED", "SIGNER", "FORMAT", "DIGEST", "REASON")
@@ -32,7 +33,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The version, 
 def build() -> typer.Typer:
     """The group `andon models`."""
     app = typer.Typer(
-        no_args_is_help=True,
+        cls=ListingGroup,
         rich_markup_mode=None,
         help="Models as files: admission, signatures, papers, robustness.",
     )
@@ -55,7 +56,13 @@ def list_(context: typer.Context) -> None:
     """Every model version and where it stands with admission."""
     session: Session = context.obj
     answer = session.client().get("/v1/resources/ModelVersion")
-    emit_table(session, answer, _HEADINGS, [_row(item) for item in answer["items"]])
+    emit_table(
+        session,
+        answer,
+        _HEADINGS,
+        [_row(item) for item in answer["items"]],
+        nothing="No model versions yet. Resources of the kind ModelVersion declare them.",
+    )
 
 
 def _row(item: dict[str, Any]) -> list[str]:
@@ -97,7 +104,9 @@ def check(
 
 
 def _shown(value: dict[str, Any], colour: bool) -> str:
-    lines = [f"{value['path']} is {value['verdict']}: {len(value['formats'])} files, {value['digest']}"]
+    lines = [
+        f"{value['path']} is {value['verdict']}: {counted(len(value['formats']), 'file')}, {value['digest']}"
+    ]
     if value["findings"]:
         rows = [[one["rule"], one["severity"], one["path"], one["message"]] for one in value["findings"]]
         lines.append(render_table(_FINDING_HEADINGS, rows, colour))
@@ -183,7 +192,12 @@ def sign(
     partial.write_bytes(bundle)
     partial.replace(place)
     value = {"signature": str(place), "digest": taken.digest, "files": len(taken.files)}
-    emit(session, value, lambda: f"Signed {len(taken.files)} files ({taken.digest}): {place}", [str(place)])
+    emit(
+        session,
+        value,
+        lambda: f"Signed {counted(len(taken.files), 'file')} ({taken.digest}): {place}",
+        [str(place)],
+    )
 
 
 def verify(
@@ -212,7 +226,12 @@ def verify(
         taken = _take(path, Path(folder))
     found = signing.verify(place.read_bytes(), taken.files, {"signer": public})
     value = {"verified": True, "digest": taken.digest, "subject": found.digest, "files": len(taken.files)}
-    emit(session, value, lambda: f"Verified: {len(taken.files)} files, {taken.digest}", [taken.digest])
+    emit(
+        session,
+        value,
+        lambda: f"Verified: {counted(len(taken.files), 'file')}, {taken.digest}",
+        [taken.digest],
+    )
 
 
 def _signature_of(path: Path) -> Path:

@@ -49,11 +49,19 @@ def emit(session: Session, value: Any, as_text: Callable[[], str], names: Sequen
         say(as_text())
 
 
-def emit_table(session: Session, value: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print `value`, or a table whose first column holds the names."""
+def emit_table(
+    session: Session,
+    value: Any,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    nothing: str = "Nothing here.",
+    names_at: int = 0,
+) -> None:
+    """Print `value`, or a table whose column `names_at` holds the names; where it has no rows, say `nothing`."""
     emit(
         session,
         value,
-        lambda: render_table(headings, rows, session.colour) if rows else "Nothing here.",
-        [row[0] for row in rows],
+        lambda: render_table(headings, rows, session.colour) if rows else nothing,
+        [row[names_at] for row in rows],
     )

@@ -97,7 +97,7 @@ def describe(
 def explain(
     context: typer.Context,
     topic: Annotated[
-        str, typer.Argument(help="KIND or KIND.path, such as Endpoint.spec.release; or 'rollout'.")
+        str, typer.Argument(help="KIND or KIND.path, such as Endpoint.spec.release; or 'rollout', 'access'.")
     ],
     words: Annotated[
         list[str] | None,

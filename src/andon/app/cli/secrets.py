@@ -14,14 +14,16 @@ from typing import Annotated, Any
 import typer
 
 from andon.app.cli.client import segment
+from andon.app.cli.group import ListingGroup
 from andon.app.cli.journal import moment
 from andon.app.cli.output import emit, emit_table
 from andon.app.cli.session import Session
-from andon.app.cli.table import cell
+from andon.app.cli.table import cell, counted
 from andon.kernel.errors import Refused
 
 VALUE_BYTES_MAX = 64 * 1024
-_HEADINGS = ("NAME", "STATE", "VERSION", "OWNER", "SET", "EXPIRES", "DUE", "LAST USED")
+_HEADINGS = ("NAME", "STATE", "VERSION", "OWNER", "EXPIRES", "DUE", "LAST USED")
+_WIDE_HEADINGS = (*_HEADINGS, "SET")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As references name it: secret:NAME.")]
 Reason = Annotated[str, typer.Option(help="Kept in the journal.")]
@@ -30,7 +32,7 @@ Reason = Annotated[str, typer.Option(help="Kept in the journal.")]
 def build() -> typer.Typer:
     """The group `andon secrets`."""
     app = typer.Typer(
-        no_args_is_help=True,
+        cls=ListingGroup,
         rich_markup_mode=None,
         help="Secrets that factory files refer to as secret:NAME.",
     )
@@ -86,7 +88,14 @@ def list_(context: typer.Context) -> None:
     """Every secret, without its value."""
     session: Session = context.obj
     answer = session.client().get("/v1/secrets")
-    emit_table(session, answer, _HEADINGS, [_row(item) for item in answer["items"]])
+    wide = session.output == "wide"
+    emit_table(
+        session,
+        answer,
+        _WIDE_HEADINGS if wide else _HEADINGS,
+        [_row(item) if wide else _row(item)[:-1] for item in answer["items"]],
+        nothing="No secrets yet. Make one with: andon secrets set NAME",
+    )
 
 
 def show(context: typer.Context, name: Name) -> None:
@@ -132,11 +141,14 @@ def rotate(
     answer = session.client().post("/v1/wrapping-keys/rotate", asked)
 
     def text() -> str:
-        lines = [f"Version {answer['version']} wraps now; {answer['rewrapped']} keys were wrapped anew."]
+        lines = [
+            f"Version {answer['version']} wraps now; {counted(answer['rewrapped'], 'key')} wrapped anew."
+        ]
         lines += [f"Removed version {number}." for number in answer["removed"]]
         lines += [
-            f"{one['key']} version {one['version']}{' (present)' if one['present'] else ''}: {one['secrets']} secrets, "
-            f"{one['body_keys']} keys of bodies, {one['leases']} files of leases"
+            f"{one['key']} version {one['version']}{' (present)' if one['present'] else ''}: "
+            f"{counted(one['secrets'], 'secret')}, {counted(one['body_keys'], 'body key')}, "
+            f"{counted(one['leases'], 'lease file')}"
             for one in answer["versions"]
         ]
         return "\n".join(lines)
@@ -207,18 +219,19 @@ def _row(item: dict[str, Any]) -> list[str]:
         item["state"],
         str(item["version"] or "-"),
         cell(item["owner"]),
-        moment(item["created_ns"]),
         moment(item["expires_ns"]),
         moment(item["due_ns"]),
         moment(item["last_used_ns"]),
+        moment(item["created_ns"]),
     ]
 
 
 def _lines(item: dict[str, Any]) -> list[str]:
-    lines = [f"{heading.title()}: {text}" for heading, text in zip(_HEADINGS, _row(item), strict=True)]
-    lines.append(f"Users: {', '.join(item['users']) or 'all'}")
-    lines += [f"Label {name}: {value}" for name, value in item["labels"].items()]
+    told = [(heading.lower(), text) for heading, text in zip(_WIDE_HEADINGS, _row(item), strict=True)]
+    told.append(("users", ", ".join(item["users"]) or "all"))
+    told += [("label", f"{name}={value}") for name, value in item["labels"].items()]
+    lines = [f"{name:<11} {text}" for name, text in told]
     for one in item["versions"]:
         said = f", revoked {moment(one['revoked_ns'])}" if one["revoked_ns"] else ""
-        lines.append(f"  @{one['number']}: {one['size_bytes']} bytes, set {moment(one['created_ns'])}{said}")
+        lines.append(f"  @{one['number']}  {one['size_bytes']} bytes, set {moment(one['created_ns'])}{said}")
     return lines

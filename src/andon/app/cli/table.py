@@ -100,6 +100,11 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 file, 2 files."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def age(seconds: float) -> str:
     """A span as people read it: 12s, 5m, 3h, 8d."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):

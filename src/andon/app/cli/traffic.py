@@ -45,7 +45,7 @@ def logs(
     asked = {"endpoint": endpoint, "release": release, "status": status, "id": id_}
     page = client.get("/v1/requests", limit=limit, **asked)
     if not follow:
-        emit_table(session, page, _LOG_HEADINGS, [_log_row(item) for item in page["items"]])
+        emit_table(session, page, _LOG_HEADINGS, [_log_row(item) for item in page["items"]], names_at=1)
         return
     as_json = session.output == "json"
     if not as_json:

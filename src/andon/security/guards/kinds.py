@@ -37,9 +37,7 @@ class ExceptionSpec(
     entity: Annotated[str, D(description="Its name, such as EMAIL_ADDRESS. Left out: any.")] = ""
 
 
-class GuardSpec(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
+class GuardSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """What looks at texts on their way to a model and back, and what is done about what it finds."""
 
     detector: Annotated[str, D(description="What finds: " + ", ".join(SORTS) + ".")]

@@ -7,6 +7,7 @@ a resource; it never counts for whoever gave it, and not after its time.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
@@ -24,13 +25,14 @@ DAY_NS: Final = 86_400_000_000_000
 LIFE_MAX_NS: Final = 30 * DAY_NS
 EACH_MAX: Final = 50  # approvals of one thing at one time
 ALL_MAX: Final = 2000  # of everything
+_PLAN_ID = re.compile(r"plan-[0-9a-f]{32}")
 
 
 class ApprovalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """One person's yes to one thing as it was."""
 
     subject: Annotated[
-        str, msgspec.Meta(description='What was approved: "Rollout/credit-3" or "Plan/sha256:…".')
+        str, msgspec.Meta(description='What was approved: "Rollout/credit-3" or "Plan/plan-…".')
     ]
     digest: Annotated[str, msgspec.Meta(description="What it was like; approved is nothing else.")]
     approver: Annotated[str, msgspec.Meta(description="Who said yes, such as user:ann@example.com.")]
@@ -61,14 +63,14 @@ def digest_of(record: Record) -> str:
 def subject_of(unit: Unit, subject: str) -> tuple[Resource, str]:
     """The thing and its digest: a rollout by its name, or a plan by its id. Raises Refused 404."""
     kind, _, name = subject.partition("/")
-    if kind == "Plan" and name:
+    if kind == "Plan" and _PLAN_ID.fullmatch(name):
         return Resource(), name
     record = unit.get("Rollout", name) if kind == "Rollout" else None
     if record is None:
         raise Refused(
             "approval_subject_unknown",
             f"There is nothing to approve by the name '{subject}'.",
-            hint="Name a rollout (Rollout/credit-3) or the id of a plan (Plan/…, as `andon plan` shows it).",
+            hint="Name a rollout (Rollout/credit-3), or the id of a plan as `andon plan -o FILE` tells it (plan-…).",
             status=404,
         )
     return Resource(kind="Rollout", name=name), digest_of(record)

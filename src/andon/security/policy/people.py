@@ -13,6 +13,7 @@ import msgspec
 from andon.kernel.principals import NOBODY, Principal, PrincipalKind
 from andon.kernel.snapshot import KeyEntry
 from andon.security.identity.bindings import Bindings, binding_entries
+from andon.security.identity.people import USER, UserSpec
 from andon.security.identity.service import key_entries
 from andon.store.model import Unit
 
@@ -23,6 +24,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, KeyEntry]
     services: Mapping[str, KeyEntry]  # by the key that a service holds
     bindings: Bindings
+    users: Mapping[str, UserSpec] = {}  # of the factory itself
 
     def find(self, name: str, *, data: bool) -> tuple[Principal, bool]:
         """Whoever has this name, and whether anything is known of them. Raises ValueError for what names nobody.
@@ -58,6 +60,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         issuer, slash, subject = id_.partition("/")
         if not slash:
             issuer, subject = "", id_
+        if kind == "user" and not issuer and subject in self.users:
+            spec = self.users[subject]
+            roles = self.bindings.roles("", [name], spec.roles)
+            return Principal(kind="user", id=id_, roles=roles, team=spec.team, label=spec.label), True
         roles = self.bindings.roles(issuer, [f"{kind}:{subject}"])
         return Principal(kind=cast("PrincipalKind", kind), id=id_, roles=roles, issuer=issuer), bool(roles)
 
@@ -69,4 +75,5 @@ def known_in(unit: Unit, now_ns: int) -> Known:
         keys={entry.id: entry for entry in entries},
         services={entry.service: entry for entry in entries if entry.service},
         bindings=Bindings(binding_entries(unit)),
+        users={record.name: msgspec.convert(record.spec, UserSpec) for record in unit.list(USER)},
     )
