@@ -59,43 +59,60 @@ def ancestors_of(principal: Principal) -> frozenset[Uid]:
     return frozenset(found)
 
 
-def principal_text(principal: Principal, wanted: frozenset[str] | None = None) -> str:
-    """The principal's entity as JSON; with the attributes that are wanted, or all."""
-    roles = roles_of(principal)
-    parents = [{"type": "Role", "id": role} for role in roles]
-    if principal.team:
-        parents.append({"type": "Team", "id": principal.team})
-    type_, id_ = uid_of(principal)
-    attributes = {
+def principal_attributes(principal: Principal) -> dict[str, Any]:
+    """The principal's attributes, as the schema has them."""
+    return {
         "name": principal.name,
-        "id": id_,
+        "id": principal.id,
         "team": principal.team,
         "owner": principal.owner,
         "issuer": principal.issuer,
         "label": RANKS[principal.label],
         "cohorts": principal.cohorts,
-        "roles": roles,
+        "roles": roles_of(principal),
     }
+
+
+def principal_text(principal: Principal, wanted: frozenset[str] | None = None) -> str:
+    """The principal's entity as JSON; with the attributes that are wanted, or all."""
+    parents = [{"type": "Role", "id": role} for role in roles_of(principal)]
+    if principal.team:
+        parents.append({"type": "Team", "id": principal.team})
+    type_, id_ = uid_of(principal)
+    attributes = principal_attributes(principal)
     if wanted is not None:
         attributes = {name: value for name, value in attributes.items() if name in wanted}
     return _encode({"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": parents}).decode()
 
 
-def resource_text(resource: Resource, wanted: frozenset[str] | None = None) -> str:
-    """The resource's entity as JSON; with the attributes that are wanted, or all."""
-    type_, id_ = resource_uid(resource)
+def resource_attributes(resource: Resource, wanted: frozenset[str] | None = None) -> dict[str, Any]:
+    """The resource's attributes as the schema has them; those that are wanted, or all."""
     told = resource.attributes
-    known = attributes_of(type_)
     attributes = {}
-    for name, default in known.items():
+    for name, default in attributes_of(type_of(resource.kind)).items():
         if wanted is None or name in wanted:
             value = resource.name if name == "name" else told.get(name, default)
             attributes[name] = value if type(value) is type(default) else default
+    return attributes
+
+
+def resource_tags(resource: Resource) -> dict[str, str]:
+    """Text that no schema foresees."""
+    known = attributes_of(type_of(resource.kind))
+    return {
+        name: value
+        for name, value in resource.attributes.items()
+        if name not in known and isinstance(value, str)
+    }
+
+
+def resource_text(resource: Resource, wanted: frozenset[str] | None = None) -> str:
+    """The resource's entity as JSON; with the attributes that are wanted, or all."""
+    type_, id_ = resource_uid(resource)
+    attributes = resource_attributes(resource, wanted)
     entity: dict[str, Any] = {"uid": {"type": type_, "id": id_}, "attrs": attributes, "parents": ()}
     if wanted is None or TAGS in wanted:
-        entity["tags"] = {
-            name: value for name, value in told.items() if name not in known and isinstance(value, str)
-        }
+        entity["tags"] = resource_tags(resource)
     return _encode(entity).decode()
 
 
@@ -112,22 +129,24 @@ def context_text(context: Mapping[str, Any], fields: Iterable[str]) -> str:
     for name in wanted:
         value = context.get(name)
         if name == "address":
-            address = _address(value)
-            if address:
-                told[name] = {"__extn": {"fn": "ip", "arg": address}}
+            address = address_of(value)
+            if address is not None:
+                # Cedar takes no IPv4 written within IPv6, as some versions of Python write it.
+                written = str(address) if address.version == 4 else address.exploded
+                told[name] = {"__extn": {"fn": "ip", "arg": written}}
         elif value is not None:
             told[name] = value
     return _encode(told).decode()
 
 
-def _address(value: Any) -> str:
-    """The address alone, of "10.0.0.1:5000" too; empty where it is none, as on Unix sockets."""
+def address_of(value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address alone, of "10.0.0.1:5000" too; None where it is none, as on Unix sockets."""
     text = str(value or "")
     for candidate in (text, text.rpartition(":")[0].strip("[]")):
         try:
-            return str(ipaddress.ip_address(candidate.partition("%")[0]))
+            return ipaddress.ip_address(candidate.partition("%")[0])
         except (
             ValueError
         ):  # the other form may be one; a context without an address is what is left otherwise
             continue
-    return ""
+    return None

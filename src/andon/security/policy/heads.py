@@ -31,18 +31,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     effect: Literal["permit", "forbid"]
     principal: Scope
     actions: frozenset[str] | None  # actions and groups that it names; None = every one
+    action_exact: bool  # `== Action::"x"`: being in it is not enough
     resource: Scope
     fields: frozenset[str]  # of the context
     attributes: frozenset[str]  # that it names, of whatever; TAGS where it looks at tags
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as heads see it. Ancestors include the thing itself."""
-
-    actions: frozenset[str]
-    principal: Uid
-    principal_ancestors: frozenset[Uid]
-    resource: Uid
 
 
 def head_of(id_: str, policy: dict[str, Any]) -> Head:
@@ -56,19 +48,18 @@ def head_of(id_: str, policy: dict[str, Any]) -> Head:
         effect=policy["effect"],
         principal=_scope(policy["principal"]),
         actions=_actions(policy["action"]),
+        action_exact=policy["action"]["op"] == "==",
         resource=_scope(policy["resource"]),
         fields=frozenset(fields),
         attributes=frozenset(attributes),
     )
 
 
-def matches(head: Head, asked: Asked) -> bool:
-    """Whether the policy concerns the request at all."""
-    return (
-        (head.actions is None or not head.actions.isdisjoint(asked.actions))
-        and within(head.principal, asked.principal, asked.principal_ancestors)
-        and within(head.resource, asked.resource, frozenset((asked.resource,)))
-    )
+def concerns(head: Head, action: str, groups: frozenset[str]) -> bool:
+    """Whether a policy is about an action, which is in these groups and among them."""
+    if head.actions is None:
+        return True
+    return action in head.actions if head.action_exact else not head.actions.isdisjoint(groups)
 
 
 def within(scope: Scope, uid: Uid, ancestors: frozenset[Uid]) -> bool:
