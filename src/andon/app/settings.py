@@ -160,6 +160,8 @@ def load_settings(home: Path, environment: Mapping[str, str]) -> Settings:
             f"A setting is wrong: {error}.",
             hint=f"Correct {path} or the environment variable {PREFIX}<NAME>.",
         ) from error
+    if settings.lineage_url and not settings.lineage_url.startswith(("http://", "https://")):
+        raise Refused("settings_invalid", "lineage_url is no address.", hint="Such as http://marquez:5000.")
     if settings.allow_anonymous and settings.host not in {"127.0.0.1", "::1", "localhost"}:
         raise Refused(
             "settings_invalid",

@@ -27,6 +27,7 @@ from andon.app.observer.lineage_routes import (
     lineage_routes,
 )
 from andon.app.observer.lineage_rows import read_answers, read_served, read_windows, release_of
+from andon.app.observer.lineage_sending import build_sending
 from andon.app.observer.part import ObserverGround, Part
 from andon.app.settings import log_settings
 from andon.kernel.errors import Refused, Transient
@@ -80,7 +81,7 @@ class Lineage:
         ground = self._ground
         folder = ground.home.lineage
         async with open_log(folder, ground.clock, "lineage", log_settings(ground.settings)) as log:
-            before = await ground.runner.run(lambda: sum(one.stat().st_size for one in folder.iterdir()))
+            before = await ground.runner.run(lambda: sum(one.stat().st_size for one in folder.glob("*.log")))
             written = LineageLog(log, ground.settings.lineage_bytes, before)
             cursor = Cursor(FileDisk(folder), report=self._damaged, decode=decode_events)
             while entries := await self._do(lambda: self._load(cursor, written)):
@@ -428,4 +429,11 @@ def _below_request(found: Found, request: str, release: str) -> Found:
 def build_lineage(ground: ObserverGround) -> Part:
     """The part on its ground."""
     lineage = Lineage(ground)
-    return Part(name="lineage", routes=lineage_routes(lineage), loops=(lineage.run,), metrics=(lineage,))
+    loops, exported, closing = build_sending(ground)
+    return Part(
+        name="lineage",
+        routes=lineage_routes(lineage),
+        loops=(lineage.run, *loops),
+        metrics=(lineage, exported) if loops else (lineage,),
+        closing=closing,
+    )

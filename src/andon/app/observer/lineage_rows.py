@@ -11,28 +11,17 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from andon.app.observer.lineage_routes import AffectedAnswer, AnswersPage, ServedAnswers
 from andon.ledger.queries import Bounds, Engine
+from andon.security.lineage.emission import InferenceWindow
 from andon.security.lineage.model import release_id
 
 SECONDS: Final = 60.0
 _ANSWERED: Final = (
     "(status BETWEEN 200 AND 399 OR status = 499) AND release IS NOT NULL AND endpoint IS NOT NULL"
 )
+_LABEL: Final = "coalesce(arg_max(data_class, list_position(['public', 'internal', 'confidential', 'restricted'], data_class)), '')"
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")
-
-
-class Hour(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers of one release at one endpoint in one hour, UTC."""
-
-    endpoint: str
-    release: str
-    hour: str  # "2026-11-23T01"
-    answers: int
-    first_ns: int
-    last_ns: int
 
 
 def read_served(engine: Engine, releases: Sequence[str], since_ns: int, until_ns: int) -> list[ServedAnswers]:
@@ -49,18 +38,20 @@ def read_served(engine: Engine, releases: Sequence[str], since_ns: int, until_ns
 
 def read_windows(
     engine: Engine, releases: Sequence[str] | None, since_ns: int, until_ns: int, limit: int
-) -> list[Hour]:
+) -> list[InferenceWindow]:
     """Hours of answers, newest first; of every release where `releases` is None."""
     if releases is not None and not releases:
         return []
     within = _within(releases) if releases is not None else "at_ns >= ? AND at_ns <= ?"
     sql = (
         "SELECT endpoint, release, strftime(date_trunc('hour', \"at\"), '%Y-%m-%dT%H') AS hour, "
-        "count(*) AS answers, min(at_ns) AS first_ns, max(at_ns) AS last_ns "
+        f"count(*) AS answers, min(at_ns) AS first_ns, max(at_ns) AS last_ns, {_LABEL} AS label "
         f"FROM requests WHERE {_ANSWERED} AND {within} GROUP BY ALL "
         "ORDER BY hour DESC, endpoint, release"
     )
-    return [Hour(**row) for row in _rows(engine, sql, [since_ns, until_ns, *(releases or ())], limit)]
+    return [
+        InferenceWindow(**row) for row in _rows(engine, sql, [since_ns, until_ns, *(releases or ())], limit)
+    ]
 
 
 def read_answers(

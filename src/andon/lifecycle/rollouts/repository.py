@@ -50,7 +50,7 @@ def apply_move(unit: Unit, course: Course, move: Transition, actor: str, now_ns:
         "weight": move.status.weight,
         "generation": move.status.generation,
     }
-    if move.event in ("rollout.aborted", "rollout.paused"):
+    if move.event in ("rollout.aborted", "rollout.paused", "rollout.succeeded"):
         data["readings"] = msgspec.to_builtins(move.status.readings)
         data["cut"] = msgspec.to_builtins(move.status.cut)
     event = Event(

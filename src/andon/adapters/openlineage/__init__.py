@@ -1,0 +1,1 @@
+"""Backends of OpenLineage: where Andon's own events go."""
