@@ -82,7 +82,7 @@ def build_leases(ground: LeaseGround, ask: Callable[[Sequence[str]], Awaitable[L
     return Leases(
         LeaseFile(lease_path(ground.home, name), ground.wrapper, ground.random, context),
         ask,
-        lambda reference: read_local(reference, ground.environment),
+        lambda reference: read_local(reference, ground.environment, ground.home.state),
         clock=ground.clock,
         runner=ground.runner,
         known=ground.known,

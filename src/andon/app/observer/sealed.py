@@ -66,7 +66,10 @@ class Sealed:
             await self._outside.look([reference])
             value = await self._outside.value(reference)
         else:
-            value = await self._ground.runner.run(lambda: read_local(reference, self._ground.environment))
+            ground = self._ground
+            value = await ground.runner.run(
+                lambda: read_local(reference, ground.environment, ground.home.state)
+            )
         self._ground.known.learn(value)
         return value
 

@@ -6,6 +6,7 @@ Run for every resource of every kind, so that no kind can forget it. A value tha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from andon.control.kinds import Problem
@@ -16,6 +17,7 @@ from andon.security.secrets.model import OUTSIDE, SECRET, SecretEntry
 from andon.security.secrets.service import entries_of
 from andon.store.model import Record, Unit
 
+OWN = ".andon"  # the folder of a factory; whoever reads a reference follows links before looking
 MOVE = "Keep it with: andon secrets set NAME; then write secret:NAME here."
 
 
@@ -45,7 +47,13 @@ class Inspection:
                         )
                     )
                 continue
-            if not path.startswith("spec") or not reference.leased:
+            if not path.startswith("spec"):
+                continue
+            if reference.form == "file" and OWN in PurePosixPath(reference.place).parts:
+                found.append(
+                    Problem(path=path, message="The factory's own files are sent to nobody.", hint=MOVE)
+                )
+            if not reference.leased:
                 continue
             if entries is None:
                 entries = entries_of(unit)

@@ -16,15 +16,27 @@ from andon.kernel.references import parse_reference
 VALUE_BYTES_MAX: Final = 64 * 1024
 
 
-def read_local(reference: str, environment: Mapping[str, str]) -> str:
-    """The value behind `env:NAME` or `file:PATH`; raises Refused, never naming the value."""
+def read_local(reference: str, environment: Mapping[str, str], apart_from: Path | None = None) -> str:
+    """The value behind `env:NAME` or `file:PATH`; raises Refused, never naming the value.
+
+    Nothing below `apart_from` is read: whoever may name a credential and where it is sent must not have the factory's
+    own keys sent there.
+    """
     form, _, place = reference.partition(":")
     try:
         if form == "env":
             return environment[place].strip()
         if form == "file":
-            with Path(place).open("rb") as file:
-                return file.read(VALUE_BYTES_MAX).decode().strip()
+            path = Path(place).resolve()
+            if apart_from is not None and path.is_relative_to(apart_from.resolve()):
+                raise Refused(
+                    "credential_missing",
+                    f"The credential {reference} lies among the factory's own files, which are sent to nobody.",
+                    hint="Keep it elsewhere, or with: andon secrets set NAME.",
+                )
+            # A pipe that nobody writes to must not be waited for.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                return (file.read(VALUE_BYTES_MAX) or b"").decode().strip()
     except (KeyError, OSError, UnicodeDecodeError) as error:
         raise Refused(
             "credential_missing",
