@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from andon.kernel.errors import Permanent
 from andon.kernel.snapshot import Signature, TensorSpec
-from andon.serving.models.digest import digest_of, verify
+from andon.serving.models.digest import digest_of, take, verify
 from andon.serving.models.formats.port import ModelSource
 from andon.serving.models.formats.python_entry import open_python
 from andon.serving.models.formats.select import open_model
@@ -196,6 +196,18 @@ def test_mlflow_folders_that_cannot_be_served(tmp_path: Path, text: str, code: s
     assert refused.value.code == code
 
 
+def test_a_file_outside_of_the_folder_is_not_loaded_whatever_the_folder_says(tmp_path: Path) -> None:
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps(["never opened"]))
+    elsewhere: list[dict[str, Any]] = [
+        {"sklearn": {"pickled_model": "../other.pkl"}},
+        {"onnx": {"data": "/dev/null"}},
+    ]
+    for flavors in elsewhere:
+        folder = mlmodel(tmp_path / next(iter(flavors)), flavors)
+        with pytest.raises(Permanent, match="not part of the model"):
+            open_model(ModelSource(path=folder, allow_pickle=True, signature=Signature()))
+
+
 def test_a_python_model_may_say_how_long_its_features_took(tmp_path: Path) -> None:
     signature = "{'inputs': [{'name': 'x', 'datatype': 'FP32', 'shape': [-1, 4]}], 'outputs': []}"
     file = tmp_path / "timed.py"
@@ -281,6 +293,16 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Permanent) as refused:
         digest_of(tmp_path / "m")
     assert refused.value.code == "model_link"
+
+
+def test_a_copy_never_fills_the_disk(tmp_path: Path) -> None:
+    """A sparse file costs whoever makes it nothing, and whoever copies it everything."""
+    (tmp_path / "m").mkdir()
+    with (tmp_path / "m" / "weights.bin").open("wb") as file:
+        file.truncate(shutil.disk_usage(tmp_path).free)
+    for source in (tmp_path / "m", tmp_path / "m" / "weights.bin"):
+        with pytest.raises(Permanent, match="bytes, and the disk"):
+            take(source, tmp_path / f"copy-{source.name}")
 
 
 def test_onnx_checker_agrees_with_the_fixture(linear: Path) -> None:

@@ -31,6 +31,7 @@ from sklearn.svm import SVC
 from andon.security.admission.budget import Allowance
 from andon.security.admission.model import Scanned, verdict_of
 from andon.security.admission.scanning import scan_model
+from andon.security.supply.requirements import packages_of_model
 from tests.security.admission.payloads import BENIGN, CANARY, EVIL, malicious, npy, zipped
 
 MALICIOUS = malicious()
@@ -204,3 +205,29 @@ def test_a_members_pickle_is_named_by_its_place(tmp_path: Path) -> None:
     assert [finding.path for finding in seen.findings] == ["m.npz!a.npy"]
     assert seen.findings[0].severity == "refused"
     assert io.BytesIO(EVIL).read(1) == b"\x80"
+
+
+@pytest.mark.parametrize(
+    "named", ["/srv/models/other.pkl", "../other.pkl", "a/../../other.pkl", "[model.pkl]"]
+)
+def test_an_mlflow_folder_that_names_files_elsewhere_is_refused(named: str, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(f"flavors:\n  sklearn:\n    pickled_model: {named}\n")
+    scanned = scan_model(tmp_path, ["MLmodel"])
+    assert [one.rule for one in scanned.findings] == ["mlmodel-outside"]
+    assert verdict_of(scanned.findings) == "refused"
+
+
+def test_a_description_that_would_grow_beyond_memory_is_refused_at_once(tmp_path: Path) -> None:
+    merged = ["a0: &a0 {k: v}"]
+    listed = ["b0: &b0 [x]"]
+    for level in range(1, 40):
+        merged.append(f"a{level}: &a{level} {{<<: [*a{level - 1}, *a{level - 1}]}}")
+        listed.append(f"b{level}: &b{level} [{', '.join([f'*b{level - 1}'] * 9)}]")
+    (tmp_path / "MLmodel").write_text("\n".join(merged))
+    assert [one.rule for one in scan_model(tmp_path, ["MLmodel"]).findings] == ["mlmodel-unread"]
+    (tmp_path / "MLmodel").write_text(
+        "\n".join([*listed, "flavors:", "  sklearn:", "    pickled_model: *b39"])
+    )
+    assert [one.rule for one in scan_model(tmp_path, ["MLmodel"]).findings] == ["mlmodel-outside"]
+    (tmp_path / "conda.yaml").write_text("\n".join([*listed, "dependencies:", "  - pip: [*b39, numpy==1.0]"]))
+    assert [one.name for one in packages_of_model(tmp_path)] == ["numpy"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.kernel.errors import Refused
+from andon.security.admission.controller import check_signature
 from andon.security.admission.model import FileEntry
 from andon.security.admission.signing import (
+    SIGNATURE_FILE,
     private_pem,
     public_text,
     read_private_key,
@@ -107,3 +110,8 @@ def test_keys_are_read_as_they_are_written(tmp_path: Path) -> None:
             read_public_key(wrong)
     with pytest.raises(Refused):
         read_private_key(b"nothing")
+
+
+def test_a_pipe_in_the_place_of_a_signature_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / SIGNATURE_FILE)
+    assert "no plain file" in check_signature(tmp_path, [], dict(SIGNERS)).problem

@@ -7,7 +7,9 @@ What runs already keeps running on its own verified copy; nothing new starts of 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -247,7 +249,10 @@ def check_signature(source: Path, files: Sequence[FileEntry], keys: dict[str, Ed
     """Who signed these files, or why the signature beside them does not hold."""
     path = source / SIGNATURE_FILE if source.is_dir() else source.with_name(f"{source.name}.sig")
     try:
-        with path.open("rb") as file:
+        # A pipe in the place of a signature must not be waited for: it would hold up every other version.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return Signed(is_there=True, problem=f"{path} is no plain file.")
             bundle = file.read(SIGNATURE_BYTES_MAX + 1)
     except OSError:
         return Signed()

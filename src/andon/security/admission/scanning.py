@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
-import yaml
 
 from andon.security.admission.budget import Allowance, Budget, Exhausted
 from andon.security.admission.containers import is_outside, unpack, untar, unzip
+from andon.security.admission.mlmodel import described_by_mlflow
 from andon.security.admission.model import FINDINGS_MAX, Finding, Scanned, Severity
 from andon.security.admission.onnx import scan_onnx
 from andon.security.admission.opcodes import Buffer
@@ -29,20 +29,20 @@ _SAFETENSORS_TYPES = {
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8, "C64": 8,
 }  # fmt: skip
 _NOT_LOOKED_INTO = {"7z", "rar", "zstd", "lz4"}
-_MLMODEL_BYTES_MAX = 1 << 20
-VERSION = 1  # of what the scan knows; a higher one scans admitted models again
+VERSION = 2  # of what the scan knows; a higher one scans admitted models again
 
 
 def scan_model(root: Path, names: Sequence[str], allowance: Allowance | None = None) -> Scanned:
     """Scan the files `names` below `root` (or `root` itself, if it is a file). Never raises for what is in them."""
     scan = _Scan(Budget(allowance))
     total = 0
-    declared = _declared_pickles(root, names)
+    described = described_by_mlflow(root, names)
+    scan.findings += described.findings
     for name in names:
         path = root if root.is_file() else root / name
         size = path.stat().st_size
         total += size
-        scan.is_declared_pickle = name in declared
+        scan.is_declared_pickle = name in described.pickles
         try:
             with path.open("rb") as file:
                 if size == 0:
@@ -63,24 +63,6 @@ def scan_model(root: Path, names: Sequence[str], allowance: Allowance | None = N
         bytes_seen=total + scan.budget.unpacked_bytes,
         operations=scan.budget.operations,
     )
-
-
-def _declared_pickles(root: Path, names: Sequence[str]) -> set[str]:
-    """The files that an MLflow folder says are to be unpickled."""
-    path = root / "MLmodel"
-    if root.is_file() or "MLmodel" not in names or path.stat().st_size > _MLMODEL_BYTES_MAX:
-        return set()
-    try:
-        document = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        return set()
-    flavors = document.get("flavors") if isinstance(document, dict) else None
-    found: set[str] = set()
-    for flavor in (flavors or {}).values() if isinstance(flavors, dict) else ():
-        if isinstance(flavor, dict):
-            named = (flavor.get(key) for key in ("pickled_model", "python_model", "model_path"))
-            found |= {PurePosixPath(str(name)).as_posix() for name in named if name}
-    return found
 
 
 class _Scan:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import yaml
 
+from andon.security.admission.mlmodel import read_plain_yaml
+
 FILE_BYTES_MAX = 32 << 20
 PACKAGES_MAX = 20_000
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*(.*)")
@@ -81,13 +83,13 @@ def packages_of_model(folder: Path) -> list[Package]:
     if not _is_readable(conda):
         return []
     try:
-        document: Any = yaml.safe_load(conda.read_text("utf-8", "replace"))
-    except (yaml.YAMLError, RecursionError):
+        document: Any = read_plain_yaml(conda.read_text("utf-8", "replace"))
+    except (yaml.YAMLError, ValueError, RecursionError):
         return []
     lines: list[str] = []
     for item in (document.get("dependencies") or ()) if isinstance(document, dict) else ():
         if isinstance(item, dict) and isinstance(item.get("pip"), list):
-            lines += [str(one) for one in item["pip"]]
+            lines += [one for one in item["pip"] if isinstance(one, str)]
     return read_requirements("\n".join(lines), "conda.yaml")
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ import msgspec
 from andon.kernel.errors import Permanent
 
 FILES_MAX = 10_000
+FREE_BYTES_MIN = 256 * 2**20  # left on the disk by a copy
 _PIECE_BYTES = 1 << 20
 # Written by tools beside the model, not part of it; a signature cannot be part of what it signs.
 _NOT_CONTENT = frozenset({"__pycache__", ".git", ".DS_Store", "model.sig"})
@@ -47,15 +50,32 @@ def take(source: Path, into: Path) -> Taken:
         into.mkdir(mode=0o700, parents=True)
         if not source.exists():
             digest_of(source)
+        _check_room([source], into)
         taken = _copy(source, into / source.name, source.name)
         return Taken(path=into / source.name, digest=f"sha256:{taken.sha256}", files=(taken,))
     files = _files(source)
     into.mkdir(mode=0o700, parents=True)
+    _check_room([path for _, path in files], into)
     copied = tuple(_copy(path, into / name, name) for name, path in files)
     whole = hashlib.sha256()
     for one in copied:
         whole.update(f"{one.name}\0{one.size}\0{one.sha256}\n".encode())
     return Taken(path=into, digest=f"sha256:{whole.hexdigest()}", files=copied)
+
+
+def _check_room(sources: Sequence[Path], into: Path) -> None:
+    """Raises `Permanent` where a copy would leave too little room: ledger and audit log share the disk with it.
+
+    By the size that files state: a sparse one is written out whole.
+    """
+    wanted = sum(path.stat().st_size for path in sources)
+    free = shutil.disk_usage(into).free
+    if wanted > free - FREE_BYTES_MIN:
+        raise Permanent(
+            "model_unreadable",
+            f"The model has {wanted} bytes, and the disk of {into} only {free}.",
+            hint=f"Make room: {FREE_BYTES_MIN} bytes beyond the model's stay free for the factory itself.",
+        )
 
 
 def _copy(source: Path, target: Path, name: str) -> TakenFile:

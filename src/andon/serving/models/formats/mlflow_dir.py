@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -88,8 +89,7 @@ def open_mlflow(source: ModelSource) -> LoadedModel:
     flavors = flavors if isinstance(flavors, dict) else {}
     onnx = flavors.get("onnx")
     if isinstance(onnx, dict):
-        file = str(onnx.get("data") or "model.onnx")
-        return open_onnx(msgspec.structs.replace(source, path=source.path / file))
+        return open_onnx(msgspec.structs.replace(source, path=_part(source, onnx.get("data"), "model.onnx")))
     sklearn, pyfunc = flavors.get("sklearn"), flavors.get("python_function")
     if isinstance(sklearn, dict):
         function = pyfunc.get("predict_fn") if isinstance(pyfunc, dict) else None
@@ -120,6 +120,18 @@ def _read(source: ModelSource) -> dict[str, Any]:
     return document
 
 
+def _part(source: ModelSource, named: object, otherwise: str) -> Path:
+    """A file that `MLmodel` names. Raises `Permanent` where it lies elsewhere: then nobody has looked at it."""
+    path = source.path / (named if isinstance(named, str) and named else otherwise)
+    if not path.resolve().is_relative_to(source.path.resolve()):
+        raise Permanent(
+            "model_unreadable",
+            f"{source.path / MLMODEL} names {path}, which is not part of the model.",
+            hint="Put the file into the folder.",
+        )
+    return path
+
+
 def _refuse_pickle(source: ModelSource, what: str) -> None:
     if not source.allow_pickle:
         raise Permanent(
@@ -142,7 +154,7 @@ def _open_sklearn(
     _refuse_pickle(source, f"a scikit-learn model in the format {serialization}")
     signature = read_signature(document, source)
     load_library("sklearn", "sklearn")
-    path = source.path / str(flavor.get("pickled_model") or "model.pkl")
+    path = _part(source, flavor.get("pickled_model"), "model.pkl")
     try:
         with path.open("rb") as file:
             estimator = pickle.load(file)  # noqa: S301  # only where the version allows it, see above
