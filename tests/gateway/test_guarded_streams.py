@@ -210,3 +210,17 @@ def test_however_a_text_is_cut_the_stream_ends_as_the_whole(words: list[str], se
 
     buffered, streamed = asyncio.run(main())
     assert streamed == buffered
+
+
+def test_words_outside_of_any_text_of_json_are_not_delivered() -> None:
+    """A reader that stops at the first wrong type never sees what follows; a client would."""
+    reply, _ = run([b'data: {"choices": 5, a zebra}\n\n', DONE], guard(places=("output",)))
+    assert b"zebra" not in reply.body
+    assert reply.status == 502
+
+
+def test_an_event_of_another_shape_is_judged_like_any() -> None:
+    reply, _ = run(
+        [*stream_of("fine"), b'data: {"choices": 5, "b": "zebra"}\n\n', DONE], guard(places=("output",))
+    )
+    assert b"zebra" not in reply.body

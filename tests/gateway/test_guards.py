@@ -520,3 +520,13 @@ def test_what_is_brought_in_is_marked() -> None:
         assert row(one).scanned_bytes == row(one).delivered_bytes
 
     asyncio.run(main())
+
+
+def test_a_callers_charset_is_not_handed_on_for_a_model_to_read_other_words_by() -> None:
+    async def main() -> None:
+        one = world(answered("fine"), guards=(guard(),))
+        hidden = ask("+AHoAZQBiAHIAYQ-")  # "zebra" in UTF-7
+        await one.chat(hidden, headers=((b"content-type", b"application/json; charset=utf-7"),))
+        assert one.upstream.sent[0].headers[b"content-type"] == b"application/json"
+
+    asyncio.run(main())

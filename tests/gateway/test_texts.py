@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from andon.gateway.dialects.text_rules import CHAT
 from andon.gateway.dialects.texts import Rules, Walk, apply, rewrite
 from andon.kernel.errors import Refused
 from andon.kernel.guarding import Edit
@@ -75,3 +76,23 @@ def test_edits_of_parts_are_the_edits_of_the_whole(
     for edit in reversed(edits):
         expected = expected[: edit.start] + edit.text + expected[edit.end :]
     assert apply(text, edits) == expected
+
+
+def test_words_where_media_stand_are_texts() -> None:
+    """A file or picture is passed over as what it is: base64. Anything else there somebody reads as words."""
+    words = [
+        "a zebra",
+        "data:text/plain,a zebra",
+        "data:,zebra",
+        "data:text/plain;base64,emVi zebra",
+        "data:",
+    ]
+    for said in words:
+        parts = [{"type": "file", "file": {"file_data": said}}, {"image_url": {"url": said}}]
+        raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}).encode()
+        found = [slot.text for slot in Walk(raw, CHAT).run().slots]
+        assert found == [said, said]
+    for said in ("data:image/png;base64,iVBORw0KGgo=", "data:audio/wav;codecs=1;base64,UklG"):
+        parts = [{"type": "file", "file": {"file_data": said}}, {"image_url": {"url": said}}]
+        raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": parts}]}).encode()
+        assert Walk(raw, CHAT).run().slots == []

@@ -202,7 +202,14 @@ class Hold:
     def _read(self, data: bytes) -> _Shape:
         try:
             shape = _shape(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            try:
+                msgspec.json.decode(data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                # Words outside of any text of JSON would be seen by the client and by no guard.
+                raise Transient(
+                    "upstream_malformed", "The model sent an event that is not JSON.", status=502
+                ) from error
             return _NOTHING  # of a shape that nobody knows: each of its texts is judged alone
         if self._first is None:
             self._first = shape

@@ -17,6 +17,7 @@ from andon.gateway.course import Course
 from andon.gateway.dialects.documents import Document
 from andon.gateway.dialects.text_rules import ANSWER, INFERRED, REQUESTS
 from andon.gateway.dialects.texts import Rules, utf8
+from andon.gateway.egress import JSON
 from andon.gateway.guarded_streams import Hold
 from andon.gateway.meters import Meters
 from andon.kernel.clearance import label_refusal
@@ -144,6 +145,8 @@ class Guarding:
         changed = document.edited(judgement.edits)
         guarded.cleared(_bytes(document, changed, judgement, plan), is_answer=False)
         x.body, x.header_length = document.write(changed)
+        # It was read as JSON in UTF-8. A caller's charset could make a model read other words in the same bytes.
+        x.content_type = JSON if x.header_length is None else x.content_type.partition(b";")[0]
         if not changed:
             guarded.read(x.body, document)
         return None

@@ -63,14 +63,15 @@ CHAT: Final = Rules(
             "messages.*.content.*.image_url.detail", "messages.*.content.*.input_audio.format",
         )
     ),
-    numeric=_MEDIA | {"model"},
+    names=frozenset(("model",)),
+    coded=_MEDIA,
     links=frozenset(("messages.*.content.*.image_url.url",)),
     escaped=frozenset(_CALLED),
     owners=frozenset(("messages.*.role", "messages.*.content.*.type")),
     place=_place_of_chat,
 )  # fmt: skip
-COMPLETION: Final = Rules(numeric=frozenset(("model",)))
-EMBEDDING: Final = Rules(plain=frozenset(("encoding_format",)), numeric=frozenset(("model",)))
+COMPLETION: Final = Rules(names=frozenset(("model",)))
+EMBEDDING: Final = Rules(plain=frozenset(("encoding_format",)), names=frozenset(("model",)))
 INFER: Final = Rules(
     plain=frozenset(
         ("id", "inputs.*.name", "inputs.*.datatype", "outputs.*.name")
@@ -86,7 +87,7 @@ ANSWER: Final = Rules(
             "choices.*.delta.tool_calls.*.function.name", "choices.*.delta.function_call.name", "data.*.object",
         )
     ),
-    numeric=frozenset(("data.*.embedding", "choices.*.message.audio.data", "choices.*.delta.audio.data")),
+    coded=frozenset(("data.*.embedding", "choices.*.message.audio.data", "choices.*.delta.audio.data")),
     escaped=frozenset(_ANSWERED),
     probabilities="choices.*.logprobs",
     place=_place_of_answer,

@@ -18,6 +18,8 @@ from andon.kernel.guarding import Content, Edit, Kind, Offer, Piece, ToolCall
 # Strings, arrays of nothing but numbers (passed over in one step), and structure.
 _TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\[[\s0-9.,eE+\-]*\]|[{}\[\],]', re.DOTALL)
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.:/$-]{0,127}")
+# What stands where media may: base64, perhaps in a `data:` address. Anything else there is read by somebody as words.
+_CODED: Final = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/\r\n]*={0,2}[\r\n]*")
 _QUOTE, _COMMA, _OPEN_LIST, _CLOSE_LIST, _OPEN, _CLOSE = b'",[]{}'
 _text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -45,13 +47,14 @@ class Slot:
 class Rules:
     """What a dialect says of the texts of one kind of body."""
 
-    __slots__ = ("escaped", "links", "numeric", "owners", "place", "plain", "probabilities")
+    __slots__ = ("coded", "escaped", "links", "names", "owners", "place", "plain", "probabilities")
 
     def __init__(
         self,
         *,
         plain: frozenset[str] = frozenset(),
-        numeric: frozenset[str] = frozenset(),
+        names: frozenset[str] = frozenset(),
+        coded: frozenset[str] = frozenset(),
         links: frozenset[str] = frozenset(),
         escaped: frozenset[str] = frozenset(),
         probabilities: str = "",
@@ -59,7 +62,8 @@ class Rules:
         place: Callable[[Slot, Mapping[Place, str]], Kind] | None = None,
     ) -> None:
         self.plain = plain  # names and ids: no texts where they look like identifiers
-        self.numeric = numeric  # texts that stand for numbers or media, and the model's own name
+        self.names = names  # the model's own name, by which the endpoint was found
+        self.coded = coded  # numbers or media in base64
         self.links = links  # addresses, or media written as `data:` ones
         self.escaped = escaped  # JSON inside a text
         self.probabilities = probabilities  # the object that repeats an answer token by token
@@ -172,10 +176,11 @@ class Walk:
         rules = self.rules
         if place[0] in rules.owners:
             self.owners[place] = text
-        if place[0] in rules.links and text.startswith("data:"):
+        if place[0] in rules.names or (place[0] in rules.plain and _IDENTIFIER.fullmatch(text)):
             return
-        if place[0] in rules.numeric or (place[0] in rules.plain and _IDENTIFIER.fullmatch(text)):
-            return
+        if place[0] in rules.coded or (place[0] in rules.links and text.startswith("data:")):
+            if _CODED.fullmatch(text):
+                return
         self._add(place, "string", (start, end), text)
 
     def _add(self, place: Place, form: str, span: tuple[int, int], text: str) -> None:
