@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from andon.app.cli.query import render_story
-from andon.app.cli.table import printable, render_table
+from andon.app.cli.table import bold, paint, printable, render_table, shown
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_the_story_of_a_request_says_what_was_predicted_and_nothing_that_moves_t
     assert "features: age 1.50 ms" in told
     assert "label: good\\x1b[1A  known" in told
     assert "feedback regenerate  known" in told
+
+
+def test_a_terminal_keeps_lines_and_our_colours_and_obeys_nothing_else() -> None:
+    ours = f"{bold('NAME', True)}\n{paint('ready', 'ready', True)}\tand on\n"
+    assert shown(ours) == ours
+    theirs = "\x1b]0;owned\x07 \x1b[2J\x1b[1A \x9b2J over\rwritten \u202etxt"
+    assert shown(theirs) == "\\x1b]0;owned\\x07 \\x1b[2J\\x1b[1A \\x9b2J over\\rwritten \\u202etxt"

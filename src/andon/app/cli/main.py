@@ -42,6 +42,7 @@ from andon.app.cli import (
 )
 from andon.app.cli.output import check_format
 from andon.app.cli.session import FORMATS, Session
+from andon.app.cli.table import shown
 from andon.kernel.errors import AndonError
 
 _VALUED = ("-o", "--output", "--home", "--url", "--ca")
@@ -165,7 +166,8 @@ def run(words: list[str]) -> int:
     try:
         code = build()(args=hoist(words), prog_name="andon", standalone_mode=False)
     except AndonError as error:
-        sys.stderr.write(render_error(error) + "\n")
+        told = render_error(error)
+        sys.stderr.write((shown(told) if sys.stderr.isatty() else told) + "\n")
         return 1
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":

@@ -12,7 +12,7 @@ from typing import Any
 
 from andon.app.cli.commands import load
 from andon.app.cli.session import FORMATS, Session
-from andon.app.cli.table import render_table
+from andon.app.cli.table import render_table, shown
 from andon.kernel.errors import Refused
 
 
@@ -26,8 +26,8 @@ def check_format(output: str) -> str:
 
 
 def say(text: str) -> None:
-    """One piece of a result."""
-    sys.stdout.write(text + "\n")
+    """One piece of a result. A terminal does not obey what callers and files have written; a pipe gets every byte."""
+    sys.stdout.write((shown(text) if sys.stdout.isatty() else text) + "\n")
     sys.stdout.flush()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from andon.app.cli.client import Client
 from andon.app.cli.commands import load
+from andon.app.cli.table import shown
 from andon.kernel.errors import Refused
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
@@ -97,7 +98,7 @@ class Session:
 
     def note(self, text: str) -> None:
         """Say something to a person, beside the result."""
-        sys.stderr.write(text + "\n")
+        sys.stderr.write((shown(text) if sys.stderr.isatty() else text) + "\n")
 
     def interactive(self) -> bool:
         """Whether a person can be asked."""

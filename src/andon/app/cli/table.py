@@ -6,11 +6,17 @@ Pure text in, text out, so that a table reads the same on a terminal, in a pipe 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 _GREEN, _YELLOW, _RED, _BOLD, _RESET = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
+_OURS = re.compile(r"\x1b\[(?:[01]|3[123])m")
+# Our colours first, then one character: controls but line ends and tabs, and what turns the direction of writing.
+_STEERING = re.compile(
+    _OURS.pattern + r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 _COLOURS = {
     **dict.fromkeys(("Ready", "Succeeded", "True", "pass", "ready", "create", "active"), _GREEN),
     **dict.fromkeys(
@@ -60,6 +66,11 @@ def render_table(headings: Sequence[str], rows: Sequence[Sequence[str]], colour:
 def printable(text: str) -> str:
     """Text with its control characters spelt out: what callers sent must not move a terminal's cursor or a row."""
     return text if text.isprintable() else "".join(map(_spelt, text))
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: lines, tabs and our own colours stay, what else could steer a terminal is spelt out."""
+    return _STEERING.sub(lambda found: found[0] if _OURS.fullmatch(found[0]) else _spelt(found[0]), text)
 
 
 def _spelt(character: str) -> str:

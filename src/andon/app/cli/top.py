@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from andon.app.cli.output import emit, say
+from andon.app.cli.output import emit
 from andon.app.cli.session import Session
 from andon.app.cli.table import bold, tint
 
@@ -69,7 +69,8 @@ def wide(session: Session) -> bool:
 def _redraw(text: str) -> None:
     lines = (line + _REST_OF_LINE for line in text.splitlines())
     sys.stdout.write(_HOME)
-    say("\n".join(lines) + _REST_OF_SCREEN)
+    sys.stdout.write("\n".join(lines) + _REST_OF_SCREEN + "\n")
+    sys.stdout.flush()
 
 
 def _by_trouble(item: dict[str, Any]) -> Any:
