@@ -101,6 +101,8 @@ def test_what_is_no_model_of_texts_is_refused(model: Path, tmp_path: Path) -> No
         {"onnx": str(model), "output": "x"},
         {},
         {"url": "ftp://x"},
+        {"url": "http://classifier.example.com/score"},
+        {"url": "http://127.0.0.1.example.com/score"},
     ):
         with pytest.raises(Refused, match="cannot be enforced"):
             judged(entry(**settings), "x")

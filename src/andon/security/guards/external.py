@@ -13,8 +13,10 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -47,6 +49,10 @@ class ExternalSettings(
     credential: Annotated[
         str, msgspec.Meta(description="env:NAME or file:PATH of a bearer token for the URL.")
     ] = ""
+    allow_insecure: Annotated[
+        bool,
+        msgspec.Meta(description="Post over http to other machines: texts and token travel in the open."),
+    ] = False
     entity: Annotated[str, msgspec.Meta(description="What a finding is called.", min_length=1)] = "external"
     timeout_ms: Annotated[int, msgspec.Meta(description="How long an answer may take.", ge=1, le=60_000)] = (
         500
@@ -70,12 +76,27 @@ def check(settings: ExternalSettings) -> None:
         raise Refused("guard_invalid", "Give either `onnx`, a model's path, or `url`, a service's address.")
     if settings.url and not settings.url.startswith(("http://", "https://", "unix://")):
         raise Refused("guard_invalid", f"'{settings.url}' is no address of http or https.")
+    if settings.url.startswith("http://") and not settings.allow_insecure and not _is_here(settings.url):
+        raise Refused(
+            "guard_invalid",
+            "http to another machine would send every text in the open.",
+            hint="Use https, or set allowInsecure: true on a network that you trust.",
+        )
     if settings.onnx:
         if importlib.util.find_spec(_ONNX) is None:
             hint = "Install it with: pip install 'andon[guards]'"
             raise Refused("guard_invalid", "Models in ONNX need the extra `guards`.", hint=hint)
         if not Path(settings.onnx).is_file():
             raise Refused("guard_invalid", f"There is no file {settings.onnx}.")
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class OnnxDetector:
