@@ -37,6 +37,8 @@ from andon.security.identity.learning import KeyLearner
 from andon.security.identity.stage import IdentifyStage
 from andon.security.identity.uses import tell_callers
 from andon.security.limits.shared import SharedCounters
+from andon.security.policy.ahead import read_ahead
+from andon.security.policy.stage import AuthoriseStage
 from andon.security.secrets.leases import Leases
 
 S = TypeVar("S")
@@ -132,8 +134,15 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         random=random,
         meters=gateway.meters,
     )
+    authorise = stage_of(stages, AuthoriseStage)
+
+    async def prepare(raw: bytes) -> None:
+        if leases is not None:
+            await leases.prepare(raw)
+        await read_ahead(authorise, raw)
+
+    link.prepare = prepare
     if leases is not None:
-        link.prepare = leases.prepare
         leases.changed = lambda: rebuild_targets(gateway, holder)
     return AssembledGateway(
         clock=clock,

@@ -103,6 +103,8 @@ class AuthoriseStage:
     def __init__(self, clock: Clock) -> None:
         self._now_ns = clock.now_ns
         self._table = _Table(Snapshot(version=0, factory="", revision=0, compiled_at_ns=0), None)
+        self._ready_digest = ""
+        self._ready: Engine | None = None  # read before its snapshot
         self.asked = 0  # answers that were not remembered
         self.denied = 0
         self.barred = 0  # requests that a policy kept away from a release
@@ -113,6 +115,15 @@ class AuthoriseStage:
         """Whether any policy asks for the data class of a request."""
         return "labelRank" in self._table.fields
 
+    @property
+    def digest(self) -> str:
+        """Of the policies in force; empty where there are none."""
+        return self._table.digest
+
+    def expect(self, digest: str, engine: Engine) -> None:
+        """The policies of a snapshot that is about to be adopted, read already."""
+        self._ready_digest, self._ready = digest, engine
+
     def adopt(self, snapshot: Snapshot) -> Callable[[], None]:
         """Parse a snapshot's policies, or keep those that are unchanged. Raises Refused for what is no policy set."""
         entry, before = snapshot.policy, self._table
@@ -120,8 +131,11 @@ class AuthoriseStage:
             engine = None
         elif before.engine is not None and entry.digest == before.digest:
             engine = before.engine
+        elif self._ready is not None and entry.digest == self._ready_digest:
+            engine = self._ready
         else:
             engine = Engine(entry.text)
+        self._ready_digest, self._ready = "", None
         table = _Table(snapshot, engine)
 
         def enforce() -> None:
