@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from andon.kernel.errors import Refused
+from andon.kernel.labels import highest
 from andon.security.lineage.drawing import to_dot, to_mermaid
 from andon.security.lineage.folding import fold
 from andon.security.lineage.graph import Graph
@@ -22,7 +23,7 @@ from andon.security.lineage.native import (
     VersionFacts,
     build_native,
 )
-from andon.security.lineage.walking import View, effective_label, find, starts, walk
+from andon.security.lineage.walking import View, effective_labels, find, starts, walk
 from tests.security.lineage.events import dataset, model, read, run_event, run_node
 
 DIGEST = "sha256:" + "ab" * 32
@@ -143,7 +144,7 @@ def test_what_a_version_declares_is_lineage():
     )
     view = View([native])
     assert {"feature:age", "run:r", "model:m@1", "model:n@1", "endpoint:e"} <= reached([native], "people@9")
-    assert effective_label(view, "endpoint:e") == ("restricted", ("dataset:lake#people@9",))
+    assert effective_labels(view)["endpoint:e"] == ("restricted", "dataset:lake#people@9")
 
 
 def test_a_class_of_a_whole_data_set_is_that_of_its_versions():
@@ -151,7 +152,7 @@ def test_a_class_of_a_whole_data_set_is_that_of_its_versions():
         run_event(1, reads=[dataset("raw", "1")], writes=[dataset("clean")]),
         run_event(2, reads=[dataset("raw", label="confidential")]),
     )
-    assert effective_label(View([graph]), "dataset:lake#clean")[0] == "confidential"
+    assert effective_labels(View([graph]))["dataset:lake#clean"][0] == "confidential"
 
 
 def test_a_circle_ends():
@@ -218,3 +219,12 @@ def test_drawings_hold_no_markup_of_others():
     assert "<b>" not in mermaid
     assert '"]' not in mermaid.splitlines()[1][:-2]
     assert Node(id="a", type="run", name="a").detail == {}
+
+
+@given(st.lists(_EVENTS, min_size=1, max_size=8))
+def test_nothing_has_a_lower_class_than_what_it_came_from(said: list[Any]):
+    view = View([graph_of(*said)])
+    labels, own = effective_labels(view), view.labelled()
+    for id_ in view:
+        above = [own[node.id] for node in walk(view, [id_], "up").nodes if node.id in own]
+        assert labels.get(id_, ("public", ""))[0] == highest(above)

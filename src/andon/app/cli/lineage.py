@@ -103,7 +103,7 @@ def labels(context: typer.Context) -> None:
             cell(item["declared"]),
             item["effective"],
             "yes" if item["below"] else "-",
-            cell([printable(one) for one in item["because"]]),
+            printable(item["because"]) or "-",
         ]
         for item in page["items"]
     ]
@@ -180,13 +180,16 @@ def _impact(answer: dict[str, Any], colour: bool) -> str:
     for name in ("datasets", "runs", "models", "releases", "endpoints"):
         found = answer[name]
         shown = ", ".join(printable(one) for one in found[:_LISTED]) or "none"
-        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        lines.append(f"  {len(found)} {name}: {shown}{more}")
+        count = answer["counts"][name]
+        more = f" and {count - _LISTED} more" if count > _LISTED else ""
+        lines.append(f"  {count} {name}: {shown}{more}")
     lines.append(f"  {answer['answers']} answers; --ids prints their ids")
     if answer["assumed"]:
-        lines.append(f"  {len(answer['assumed'])} of these by assumption: nobody said which version was read")
-    if answer["truncated"]:
-        lines.append("  There is more below than one answer holds.")
+        lines.append(
+            f"  {answer['counts']['assumed']} of these by assumption: nobody said which version was read"
+        )
+    if answer["incomplete"]:
+        lines.append("  There may be more: part of the lineage is beyond what is held. See: andon lineage")
     rows = [
         [
             one["endpoint"],

@@ -49,11 +49,13 @@ from andon.security.lineage.log import LineageLog, decode_events
 from andon.security.lineage.model import Edge, Node, window_id
 from andon.security.lineage.native import build_native
 from andon.security.lineage.reading import FAULTS_TOLD, EventsRefused, LineageEvent, read_events
-from andon.security.lineage.walking import Found, View, effective_label, find, in_short, starts, walk
+from andon.security.lineage.walking import Found, View, effective_labels, find, in_short, starts, walk
 from andon.web.routes import Call
 
 BODY_BYTES_MAX: Final = 16 * 2**20
 WINDOWS_MAX: Final = 500
+LISTED_MAX: Final = 1000  # ids of each type in an answer about impact; counts are of all
+EVERYTHING: Final = 2**31
 LABELS_EVERY_S: Final = 30.0
 ACTOR: Final = "observer:lineage"
 
@@ -184,24 +186,29 @@ class Lineage:
             lambda: read_served(self._ground.engine, releases, since_ns, as_of_ns)
         )
         sure = _sure(found)
+        below = [node for node in found.nodes if node.id not in found.start]
         by_type: dict[str, list[str]] = {}
-        for node in found.nodes:
-            if node.id not in found.start:
-                by_type.setdefault(node.type, []).append(node.id)
+        for node in below:
+            by_type.setdefault(node.type, []).append(node.id)
         endpoints = {f"endpoint:{one.endpoint}" for one in served} | set(by_type.get("endpoint", ()))
+        assumed = [node.id for node in below if node.id not in sure]
+        listed = {
+            "datasets": by_type.get("dataset", ()),
+            "runs": by_type.get("run", ()),
+            "models": by_type.get("model", ()),
+            "releases": releases,
+            "endpoints": sorted(endpoints),
+            "assumed": assumed,
+        }
         return Impact(
             start=found.start,
             as_of_ns=as_of_ns,
             since_ns=since_ns,
-            datasets=tuple(by_type.get("dataset", ())),
-            runs=tuple(by_type.get("run", ())),
-            models=tuple(by_type.get("model", ())),
-            releases=releases,
-            endpoints=tuple(sorted(endpoints)),
-            assumed=tuple(node.id for node in found.nodes if node.id not in sure),
+            counts={name: len(ids) for name, ids in listed.items()},
             answers=sum(one.answers for one in served),
             served=tuple(served),
-            truncated=found.truncated,
+            incomplete=found.truncated or self._events.dropped > 0 or self.unreadable > 0,
+            **{name: tuple(ids[:LISTED_MAX]) for name, ids in listed.items()},
         )
 
     async def answers(self, call: Call) -> AnswersPage:
@@ -249,7 +256,10 @@ class Lineage:
         )
 
     async def _below(self, node: str, as_of: str) -> Found:
-        return await self._ask(as_of, lambda view: walk(view, starts(view, find(view, node), "down"), "down"))
+        return await self._ask(
+            as_of,
+            lambda view: walk(view, starts(view, find(view, node), "down"), "down", nodes_max=EVERYTHING),
+        )
 
     async def _ask(self, as_of: str, look: Callable[[View], T]) -> T:
         """Look at everything that is known. Raises `Transient` while the log is being read."""
@@ -292,16 +302,17 @@ class Lineage:
     async def _labels(self) -> Sequence[LabelStanding]:
         def look(view: View) -> Sequence[LabelStanding]:
             found = []
+            labels = effective_labels(view)
             for id_ in view:
                 if not id_.startswith(("model:", "endpoint:")):
                     continue
                 node = view.node(id_)
-                effective, because = effective_label(view, id_)
+                effective, because = labels.get(id_, ("public", ""))
                 declared = node.detail.get("declared") if node else None
                 below = declared is not None and RANKS[effective] > RANKS[declared]
                 found.append(
                     LabelStanding(
-                        node=id_, declared=declared, effective=effective, because=because[:20], below=below
+                        node=id_, declared=declared, effective=effective, because=because, below=below
                     )
                 )
             return sorted(found, key=lambda one: one.node)
@@ -323,7 +334,7 @@ class Lineage:
                 _logger.warning("lineage_labels_not_read", code=error.code, message=error.message)
             await self._ground.clock.sleep(LABELS_EVERY_S)
 
-    async def _tell(self, node: str, what: tuple[str, str], because: Sequence[str]) -> None:
+    async def _tell(self, node: str, what: tuple[str, str], because: str) -> None:
         name = node.removeprefix("endpoint:")
         event = Event(
             name="endpoint.underlabelled",

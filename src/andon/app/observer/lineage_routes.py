@@ -117,6 +117,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     start: tuple[str, ...]
     as_of_ns: int
     since_ns: int
+    counts: dict[str, int]  # of each of the following lists, which hold the first thousand
     datasets: tuple[str, ...]  # made from it
     runs: tuple[str, ...]
     models: tuple[str, ...]
@@ -125,7 +126,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     assumed: tuple[str, ...]  # reached only where nobody said which version was meant
     answers: int
     served: tuple[ServedAnswers, ...]
-    truncated: bool
+    incomplete: bool  # something of the lineage was beyond what is held, or was lost: there may be more
 
 
 class AnswersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,7 +161,7 @@ class LabelStanding(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     declared: Label | None  # endpoints only
     effective: Label
-    because: tuple[str, ...]  # the nodes that make it so
+    because: str  # a node that makes it so; empty for public
     below: bool  # it declares less than its lineage says
 
 

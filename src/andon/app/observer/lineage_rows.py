@@ -20,7 +20,8 @@ SECONDS: Final = 60.0
 _ANSWERED: Final = (
     "(status BETWEEN 200 AND 399 OR status = 499) AND release IS NOT NULL AND endpoint IS NOT NULL"
 )
-_LABEL: Final = "coalesce(arg_max(data_class, list_position(['public', 'internal', 'confidential', 'restricted'], data_class)), '')"
+_RANK: Final = "list_position(['public', 'internal', 'confidential', 'restricted'], data_class)"
+_LABEL: Final = f"coalesce(arg_max(data_class, {_RANK}), '')"
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from andon.kernel.labels import RANKS, Label
 from andon.security.lineage.model import Edge, Node, NodeType
 
 NODES_MAX: Final = 200_000
 EDGES_MAX: Final = 1_000_000
+FACETS_BYTES_MAX: Final = 128 * 2**20  # held as they came, as JSON; the log has all
 
 Stamp = tuple[int, str]  # when something was said, and by which event: what came later stands
 
@@ -45,7 +48,8 @@ class Graph:
         self._nodes_max = nodes_max
         self._edges_max = edges_max
         self.edges = 0
-        self.dropped = 0  # nodes and edges beyond the bounds
+        self.facets_bytes = 0
+        self.dropped = 0  # nodes, edges and facets beyond the bounds
         self.ends_contradicted = 0  # runs that were said to end in two ways
 
     def __len__(self) -> int:
@@ -92,8 +96,17 @@ class Graph:
     def tell(self, id_: str, name: str, value: Any, stamp: Stamp) -> None:
         """Something about a node; what was said latest stands."""
         node = self._nodes.get(id_)
-        if node is not None and (name not in node.parts or node.parts[name][0] < stamp):
-            node.parts[name] = (stamp, value)
+        if node is None:
+            return
+        known = node.parts.get(name)
+        if known is not None and known[0] >= stamp:
+            return
+        more = _size(value) - (_size(known[1]) if known is not None else 0)
+        if more > 0 and self.facets_bytes + more > FACETS_BYTES_MAX:
+            self.dropped += 1
+            return
+        self.facets_bytes += more
+        node.parts[name] = (stamp, value)
 
     def classify(self, id_: str, label: Label | None, stamp: Stamp) -> None:
         """Its data class, or that it has none; of two said at one moment the higher stands."""
@@ -133,6 +146,17 @@ class Graph:
             detail={name: known.parts[name][1] for name in sorted(known.parts)},
         )
 
+    def name(self, id_: str) -> str:
+        """What a node is called; empty where there is none."""
+        known = self._nodes.get(id_)
+        return known.name if known is not None else ""
+
+    def labelled(self) -> Iterator[tuple[str, Label]]:
+        """Nodes whose class somebody said."""
+        for id_, known in self._nodes.items():
+            if known.label is not None and known.label[1] is not None:
+                yield id_, known.label[1]
+
     def down(self, id_: str) -> Mapping[str, Edge]:
         """What was made from it, by id."""
         return self._down.get(id_, {})
@@ -148,3 +172,7 @@ class Graph:
     def base(self, id_: str) -> str:
         """What it is a version of; empty where it is none."""
         return self._base.get(id_, "")
+
+
+def _size(value: Any) -> int:
+    return len(msgspec.json.encode(value)) if isinstance(value, dict) else 0

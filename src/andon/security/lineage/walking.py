@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from andon.kernel.errors import Refused
-from andon.kernel.labels import Label, highest
+from andon.kernel.labels import LABELS, Label, highest
 from andon.security.lineage.graph import Graph
 from andon.security.lineage.model import Edge, Node
 
@@ -64,6 +64,19 @@ class View:
                 detail={**found.detail, **node.detail},
             )
         return found
+
+    def name(self, id_: str) -> str:
+        """What a node is called."""
+        return next((name for graph in self._graphs if (name := graph.name(id_))), "")
+
+    def labelled(self) -> dict[str, Label]:
+        """Nodes whose class somebody said, each with the highest said; of a data set, its versions too."""
+        found: dict[str, list[Label]] = {}
+        for graph in self._graphs:
+            for id_, label in graph.labelled():
+                for one in (id_, *self.versions(id_)):
+                    found.setdefault(one, []).append(label)
+        return {id_: highest(labels) for id_, labels in found.items()}
 
     def base(self, id_: str) -> str:
         """What it is a version of."""
@@ -161,7 +174,8 @@ def find(view: View, text: str) -> str:
         return text
     found = []
     for id_ in view:
-        if text in _names(view, id_):
+        # Cheap first: every way to say a node holds its name, but for its id.
+        if (view.name(id_) in text or id_.partition(":")[2] == text) and text in _names(view, id_):
             found.append(id_)
             if len(found) > CANDIDATES_MAX:
                 break
@@ -197,16 +211,22 @@ def _names(view: View, id_: str) -> set[str]:
     return names
 
 
-def effective_label(view: View, id_: str) -> tuple[Label, tuple[str, ...]]:
-    """The class of a node by all that it came from, and which nodes make it so."""
-    labels: dict[str, Label] = {}
-    for node in walk(view, [id_], "up", nodes_max=NODES_MAX * 4).nodes:
-        base = view.node(view.base(node.id)) if view.base(node.id) else None
-        said = [one.label for one in (node, base) if one is not None and one.label is not None]
-        if said:
-            labels[node.id] = highest(said)
-    top = highest(labels.values())
-    return top, tuple(sorted(name for name, label in labels.items() if label == top and top != "public"))
+def effective_labels(view: View) -> dict[str, tuple[Label, str]]:
+    """The class of everything by all that it came from, and a node that makes it so; what is public is left out.
+
+    One pass, the highest class first: each node is visited once.
+    """
+    found: dict[str, tuple[Label, str]] = {}
+    labelled = view.labelled()
+    for label in reversed(LABELS[1:]):
+        waiting = deque((id_, id_) for id_, said in sorted(labelled.items()) if said == label)
+        while waiting:
+            id_, because = waiting.popleft()
+            if id_ in found:
+                continue
+            found[id_] = (label, because)
+            waiting.extend((edge.target, because) for edge in view.neighbours(id_, "down"))
+    return found
 
 
 def in_short(detail: Mapping[str, Any]) -> dict[str, Any]:
