@@ -15,8 +15,8 @@ from andon.kernel.random import SystemRandom
 from andon.kernel.snapshot import BindingEntry
 from andon.security.identity.bindings import ROLE_BINDING, Bindings
 from andon.security.identity.passwords import ADDRESS_TRIES, BUCKETS_MAX, TRIES, Attempts, check_password
-from andon.security.identity.people import INVITATION_S, People, UserSpec, check_grant
-from andon.security.identity.sessions import IDLE_S, LIFE_S, OF_ONE_MAX, PREFIX, SESSION, Sessions
+from andon.security.identity.people import INVITATION_S, SESSION, People, UserSpec, check_grant
+from andon.security.identity.sessions import IDLE_S, LIFE_S, OF_ONE_MAX, PREFIX, Sessions
 from andon.security.identity.tokens import Identity
 from andon.store.model import Record, Store
 
@@ -233,3 +233,35 @@ def test_a_binding_of_one_issuer_is_for_nobody_elses(subject: str, name: str) ->
     assert "gateway" not in bindings.roles("corp", [f"user:{subject}"], ("gateway", "sender"))
     identity = Identity(issuer="corp", subject=name, service=False, expires_at_ns=0)
     assert bindings.principal(identity).name.startswith("user:corp/")
+
+
+def test_nothing_of_a_removed_user_is_worth_anything_to_a_namesake(with_store: Run, clock: Any) -> None:
+    async def story(store: Store) -> None:
+        verbs, sessions = people(store, clock), Sessions(store, clock, SystemRandom(), PEPPER)
+        first, _ = await verbs.invite("bob", UserSpec(), ADMIN)
+        await verbs.accept(first, "bob", WORD, "a")
+        session = await sessions.begin_user("bob")
+        left, _ = await verbs.invite("bob", UserSpec(), ADMIN)
+        await verbs.remove("bob", ADMIN)
+        assert (await refused(verbs.accept(left, "bob", WORD, "a"))).code == "code_refused"
+        again, _ = await verbs.invite("bob", UserSpec(), ADMIN)
+        await verbs.accept(again, "bob", "another bob altogether", "a")
+        assert await sessions.find(session) is None
+
+    with_store(story)
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(with_store: Run, clock: Any) -> None:
+    async def story(store: Store) -> None:
+        verbs, sessions = people(store, clock), Sessions(store, clock, SystemRandom(), PEPPER)
+        for user in ("bob", "eve"):
+            code, _ = await verbs.invite(user, UserSpec(), ADMIN)
+            await verbs.accept(code, user, WORD, "a")
+        stolen, other = await sessions.begin_user("bob"), await sessions.begin_user("eve")
+        code, _ = await verbs.invite("bob", UserSpec(), ADMIN)
+        assert await sessions.find(stolen) is not None  # an invitation alone changes nothing
+        await verbs.accept(code, "bob", "seven other herons", "a")
+        assert await sessions.find(stolen) is None
+        assert await sessions.find(other) is not None
+
+    with_store(story)

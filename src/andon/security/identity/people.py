@@ -29,7 +29,7 @@ from andon.security.identity.passwords import NOBODY, Attempts, Hash, check_pass
 from andon.store.model import Record, Store, Unit
 
 USER = "User"
-PASSWORD, INVITATION = "Password", "Invitation"  # records that are no resources
+PASSWORD, INVITATION, SESSION = "Password", "Invitation", "Session"  # records that are no resources
 SECOND_NS: Final = 10**9
 INVITATION_S: Final = 7 * 24 * 3600.0
 SET_UP_S: Final = 24 * 3600.0
@@ -184,6 +184,8 @@ class People:
                 )
             if len(unit.list(USER)) >= USERS_MAX:
                 raise Refused("too_many_users", f"There are {USERS_MAX} users.", hint="Remove some first.")
+            # Whoever knew the password before may hold a session; a new password is the end of those.
+            _end_sessions(unit, name)
             unit.put(Record(kind=USER, name=name, spec=msgspec.to_builtins(invitation.spec)))
             unit.put(Record(kind=PASSWORD, name=name, owner=f"{USER}/{name}", spec=msgspec.to_builtins(kept)))
             unit.append(_event("user.set_up", name, f"user:{name}", now_ns, invited_by=invitation.actor))
@@ -236,6 +238,11 @@ class People:
             check_grant(actor, msgspec.convert(known.spec, UserSpec).roles)
             unit.delete(USER, user)
             unit.delete(PASSWORD, user)
+            # A code or a session that is still about must not outlive them, nor be worth anything to a namesake.
+            _end_sessions(unit, user)
+            for record in unit.list(INVITATION):
+                if record.spec["user"] == user:
+                    unit.delete(INVITATION, record.name)
             unit.append(_event("user.removed", user, actor.name, now_ns, reason=reason))
 
         await self._store.transact(work)
@@ -255,6 +262,13 @@ def user_spec(unit: Unit, name: str) -> UserSpec | None:
     """A user as they are now."""
     record = unit.get(USER, name)
     return None if record is None else msgspec.convert(record.spec, UserSpec)
+
+
+def _end_sessions(unit: Unit, user: str) -> None:
+    """End the sessions of one of the factory's own users."""
+    for record in unit.list(SESSION):
+        if record.spec["subject"] == user and not record.spec["issuer"]:
+            unit.delete(SESSION, record.name)
 
 
 def _check_name(user: str) -> None:

@@ -21,11 +21,10 @@ from andon.kernel.principals import Principal, PrincipalKind
 from andon.kernel.random import Random
 from andon.security.identity.bindings import Bindings, binding_entries
 from andon.security.identity.issuers import ISSUER
-from andon.security.identity.people import user_spec
+from andon.security.identity.people import SESSION, user_spec
 from andon.security.identity.tokens import Identity
 from andon.store.model import Record, Store, Unit
 
-SESSION: Final = "Session"  # a record that is no resource
 PREFIX: Final = "andon-session-"
 LIFE_S: Final = 12 * 3600.0
 IDLE_S: Final = 2 * 3600.0
