@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 
 from andon.security.guards.pii.features import Token, features, is_candidate, tokenise
-from andon.security.guards.pii.tagger import OUTSIDE, SCALE, WEIGHTS, Weights
+from andon.security.guards.pii.tagger import OUTSIDE
+from andon.security.guards.pii.weights import SCALE, WEIGHTS, Weights
 from tools.pii_texts import Maker, Sample
 
 SEED = 20261123

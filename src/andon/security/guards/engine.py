@@ -236,6 +236,8 @@ class Exam:
             pieces = [content.pieces[index] for index in part]
             tally = self._work.tally(guard.text, pieces[0].kind)
             began = self._work.now()
+            answers: Sequence[Sequence[Finding]] | None = None
+            refusal: AndonError | None = None
             try:
                 if guard.detector is None:
                     raise Transient("guard_unavailable", "Services are asked by gateways only.")
@@ -244,12 +246,11 @@ class Exam:
                 self._work.broke(guard.text.entry, error)
                 unjudged.update(part)
                 refusal = failure(tally, guard.text.entry, failure_code(error))
-                if refusal is not None:
-                    return refusal
-                continue
             finally:
                 self._work.took(tally, began)
-            for index, findings in zip(part, answers, strict=True):
+            if refusal is not None:
+                return refusal
+            for index, findings in zip(part, answers, strict=True) if answers is not None else ():
                 found.setdefault(index, []).append((guard, findings))
                 self._work.tally(guard.text, content.pieces[index].kind).bytes += _bytes_of(
                     (content.pieces[index],)

@@ -10,7 +10,8 @@ from typing import Final
 
 from andon.security.guards.model import Finding
 from andon.security.guards.pii import patterns
-from andon.security.guards.pii.tagger import Tagger, load_weights
+from andon.security.guards.pii.tagger import Tagger
+from andon.security.guards.pii.weights import load_weights
 
 FORMS_VERSION: Final = "1"
 REACH: Final = 200  # a name or number with its words of context; what is longer is found, and grows
