@@ -72,3 +72,11 @@ def test_a_port_in_use_is_refused_and_a_free_one_is_found() -> None:
             port_free("127.0.0.1", port)
     found = choose_port("127.0.0.1", 0)
     port_free("127.0.0.1", found)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("on", "on"), ("off", "off"), ('"on"', "on"), ("auto", "auto")]
+)
+def test_tls_on_means_on_though_yaml_reads_it_as_true(tmp_path: Path, written: str, meant: str) -> None:
+    (tmp_path / "andon.yaml").write_text(f"tls: {written}\n")
+    assert load_settings(tmp_path, {}).tls == meant

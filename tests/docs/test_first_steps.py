@@ -25,16 +25,17 @@ PATIENCE: dict[str, Callable[[Factory], bool]] = {
 }
 
 
-def blocks() -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(page: Path) -> list[str]:
+    """What a reader of the page types."""
+    return re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 class Reader:
     """Somebody who types the blocks one after the other into one shell."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "shop") -> None:
         self.folder = folder
-        self.factory = Factory(folder / "shop")
+        self.factory = Factory(folder / name)
         self.factory.root.rmdir()  # the page makes it
         self.ports = {"8790": str(self.factory.port), "8799": str(free_ports(1)[0])}
         programs = folder / "bin"
@@ -73,14 +74,14 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     said = {}
     try:
-        for block in blocks():
+        for block in blocks(PAGE):
             for words, come in PATIENCE.items():
                 if words in block:
                     wait_for(f"what comes before '{words}'", functools.partial(come, reader.factory))
             said[block.splitlines()[0]] = reader.type(block)
     finally:
         reader.factory.andon("down", code=None)
-        for process in reader.factory.processes("") + _stand_ins(reader):
+        for process in reader.factory.processes("") + stand_ins(reader):
             process.kill()
     everything = "\n".join(said.values())
     assert re.search(r"adder@2 +500 +\d", everything)  # the rows, by release and status
@@ -96,7 +97,8 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     assert "the line runs" in said["python -m andon.testing.provider --port 8799 > provider.log &"]
 
 
-def _stand_ins(reader: Reader) -> list[psutil.Process]:
+def stand_ins(reader: Reader) -> list[psutil.Process]:
+    """Providers that the page has started."""
     port = reader.ports["8799"]
     return [
         process

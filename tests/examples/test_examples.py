@@ -199,3 +199,38 @@ def test_alerts(tmp_path: Path) -> None:
         pager.kill()
         pager.wait()
         pager.stdout.close()
+
+
+def test_secure_factory(tmp_path: Path) -> None:
+    with (
+        running_provider() as url,
+        example("secure-factory", tmp_path / "secure-factory", layers=()) as factory,
+    ):
+        factory.file.write_text(factory.file.read_text().replace("http://127.0.0.1:8799", url))
+        (factory.root / "value").write_text("not-a-real-key")
+        given = ("--from-file", "value", "--user", "Provider/far")
+        factory.andon("secrets", "set", "provider", *given)
+        assert "17 to create" in factory.andon("plan", code=2).stdout
+        factory.andon("apply", "--yes")
+        made = factory.andon("keys", "create", "--team", "desk", "--role", "clerk", "--label", "internal")
+        factory.environment["ANDON_KEY"] = made.stdout.strip()
+        bodies = re.findall(
+            r"invoke (\w+).* -d '(.+)'$", (EXAMPLES / "secure-factory" / "README.md").read_text(), re.M
+        )
+        (letter, personal), (_, hello), (_, tools), (model, figures) = bodies
+        wait_for(
+            "the provider", lambda: factory.andon("invoke", letter, "-d", personal, code=None).returncode == 0
+        )
+        denied = factory.andon("invoke", letter, "-d", hello, "-H", "x-andon-label: confidential", code=1)
+        assert "HTTP 403" in denied.stderr
+        refused = factory.andon("invoke", letter, "-d", tools, code=1)
+        assert "HTTP 400" in refused.stderr
+        assert "content_filter" in refused.stdout
+        wait_for(
+            "the model", lambda: factory.andon("invoke", model, "-d", figures, code=None).returncode == 0
+        )
+        assert re.search(r"urgency-1 +clean +true +build", factory.andon("models").stdout)
+        wait_for("the verdict", lambda: "EMAIL_ADDRESS" in factory.andon("guards").stdout)
+        factory.environment["ANDON_KEY"] = factory.key("--team", "desk")[1]
+        assert "HTTP 403" in factory.andon("invoke", letter, "-d", hello, code=1).stderr
+        assert factory.andon("audit", "verify").stdout.rstrip().endswith("sound")

@@ -148,6 +148,8 @@ def load_settings(home: Path, environment: Mapping[str, str]) -> Settings:
                 "settings_invalid", f"{path} must hold a mapping.", hint="Write one `name: value` a line."
             )
         values.update(read)
+        if isinstance(values.get("tls"), bool):  # YAML reads on and off as booleans, people do not
+            values["tls"] = "on" if values["tls"] else "off"
     for name in Settings.__struct_fields__:
         variable = PREFIX + name.upper()
         if variable in environment and name != "listener":  # a mapping: in the file only
