@@ -14,7 +14,8 @@ from andon.kernel.errors import Refused
 from andon.security.guards.pii import checksums
 from andon.security.guards.pii.detector import ENTITIES, IDENTIFYING, PiiDetector
 from andon.security.guards.pii.features import tokenise
-from andon.security.guards.pii.tagger import Tagger, Weights, load_weights
+from andon.security.guards.pii.tagger import Tagger
+from andon.security.guards.pii.weights import Weights, load_weights
 from tools.pii_texts import Maker, Sample
 from tools.train_pii import examples, material_of, pack, read_samples, train
 

@@ -1,4 +1,4 @@
-"""The weights of the tagger of names: a file beside this one, made by `tools/train_pii.py`; its SHA-256 is their version.
+"""The weights of the tagger of names: a file beside this one, made by `tools/train_pii.py`; its SHA-256 is the version.
 
 Apart from the tagger because a compiled module does not stand where its source does.
 """
