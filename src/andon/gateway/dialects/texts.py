@@ -15,8 +15,16 @@ import msgspec
 from andon.kernel.errors import Refused
 from andon.kernel.guarding import Content, Edit, Kind, Offer, Piece, ToolCall
 
-# Strings, arrays of nothing but numbers (passed over in one step), and structure.
-_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\[[\s0-9.,eE+\-]*\]|[{}\[\],]', re.DOTALL)
+# Strings with the comma behind them, arrays of nothing but numbers (passed over in one step), and structure.
+_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*",?|\[[\s0-9.,eE+\-]*\]|[{}\[\],]', re.DOTALL)
+# Keys that most bodies have, as they are written: what they say need not be found out.
+_COMMON: Final = (
+    "arguments choices completion_tokens content created data delta embedding finish_reason function id index input "
+    "logprobs max_completion_tokens max_tokens message messages model n name object prompt prompt_tokens refusal "
+    "response_format role stream system_fingerprint temperature text tool_call_id tool_calls tool_choice tools top_p "
+    "total_tokens type usage user"
+)
+_KEYS: Final[Mapping[bytes, str]] = {b'"%b"' % key.encode(): key for key in _COMMON.split()}
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.:/$-]{0,127}")
 # What stands where media may: base64, perhaps in a `data:` address. Anything else there is read by somebody as words.
 _CODED: Final = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/\r\n]*={0,2}[\r\n]*")
@@ -110,12 +118,17 @@ class Walk:
 
         Of two values of one key a model may read either, and only the last would be judged and recorded.
         """
+        raw = self.raw
         try:
-            for match in _TOKENS.finditer(self.raw):
+            for match in _TOKENS.finditer(raw):
                 start, end = match.span()
-                mark = self.raw[start]
+                mark = raw[start]
                 if mark == _QUOTE:
-                    self._string(start, end)
+                    if raw[end - 1] == _COMMA:
+                        self._string(start, end - 1)
+                        self._next()
+                    else:
+                        self._string(start, end)
                 elif mark == _COMMA:
                     self._next()
                 elif mark == _OPEN or (mark == _OPEN_LIST and end - start == 1):
@@ -160,18 +173,21 @@ class Walk:
 
     def _string(self, start: int, end: int) -> None:
         frame = self._frames[-1] if self._frames else None
-        text = _text(self.raw[start:end])
+        written = self.raw[start:end]
         if frame is not None and frame.wants_key:
+            known = _KEYS.get(written)
+            text = _text(written) if known is None else known
             frame.wants_key = False
             frame.key = text
             if text in frame.seen:
                 raise Refused("invalid_json", f"The body gives '{text[:80]}' twice in one object.")
             frame.seen.add(text)
-            if _IDENTIFIER.fullmatch(text) is None:
+            if known is None and _IDENTIFIER.fullmatch(text) is None:
                 self._add(frame.child(), "key", (start, end), text)
             elif self._group is not None and frame.pattern.endswith("top_logprobs.*"):
                 self._group[3].append(text)  # tokens are the keys of the older form
             return
+        text = _text(written)
         place: Place = frame.child() if frame is not None else ("", ())
         rules = self.rules
         if place[0] in rules.owners:
@@ -194,6 +210,8 @@ class Walk:
 
 def _path(pattern: str, indices: Sequence[int]) -> str:
     """ "messages[2].content" from "messages.*.content"."""
+    if not indices:
+        return pattern
     path = ""
     numbers = iter(indices)
     for step in pattern.split("."):

@@ -75,13 +75,13 @@ class Plan:
         self.buffers = compiled.buffers
         self._means = means
         self._memory = memory
-        self._guards = {
+        self.guards = {
             kind: tuple([guard for guard in compiled.texts if kind in guard.kinds]) for kind in KINDS
         }
 
     def begin(self, subject: str) -> Exam:
         """See `GuardPlan`."""
-        return Exam(self.compiled, self._guards, Work(subject, self._means.clock), self._memory)
+        return Exam(self.compiled, self.guards, Work(subject, self._means.clock), self._memory)
 
 
 class Exam:
