@@ -196,3 +196,11 @@ def test_decoders_and_rules_return_refusals_and_raise_nothing(body: bytes, tail:
         if refused is None:
             refused = made.admit(x)
         assert refused is None or isinstance(refused, Refused)
+
+
+def test_what_is_made_and_not_given_back_counts_as_well() -> None:
+    """`best_of` choices are made for the `n` that are given back (OpenAI, completions)."""
+    assert openai.highest_cap((100,), (2, 20)) == 2000
+    assert openai.highest_cap((100,), (None, 20)) == 2000
+    assert openai.highest_cap((100,), (3, None)) == 300
+    assert openai.highest_cap((None, 7), (None, 0)) == 7

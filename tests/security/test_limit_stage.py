@@ -336,3 +336,16 @@ def test_the_sweep_never_leaves_a_stage_with_a_forgotten_counter(clock: HandCloc
     denied(limits.admit(exchange(BOB)))
     assert len(store) <= 2
     assert isinstance(Rule(limit(concurrency=1)).concurrency, int)
+
+
+@pytest.mark.parametrize("cap", [-1, -900, -(10**12)])
+def test_a_cap_below_zero_lends_nobody_tokens(clock: HandClock, cap: int) -> None:
+    """It is refused by a later stage; where counters are shared, others are counted in between."""
+    limits, store = stage(clock, limit(scope="team", tokens_per_minute=1000))
+    first, odd, third = exchange(cap=900), exchange(cap=cap), exchange(BOB, cap=900)
+    assert limits.admit(first) is None
+    assert limits.admit(odd) is None
+    assert [counter.held for counter in store.all()] == [900 + 10 + 10]
+    denied(limits.admit(third))
+    limits.settle(odd)
+    assert [counter.held for counter in store.all()] == [900 + 10]

@@ -203,11 +203,11 @@ def highest_cap(caps: tuple[int | None, ...], copies: tuple[int | None, ...]) ->
             highest = cap
     if highest is None:
         return None
+    most = 1
     for count in copies:
-        if count is not None and count > 1:
-            highest *= count
-            break
-    return highest
+        if count is not None and count > most:
+            most = count  # `best_of` makes more than the `n` that are given back
+    return highest * most
 
 
 def _asks_usage(options: StreamOptions | None) -> bool:

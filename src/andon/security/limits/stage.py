@@ -131,7 +131,8 @@ class LimitStage:
             )
             cap = exchange.max_output_tokens
             if cap is not None:
-                tokens = input_tokens + cap
+                # It is refused later if it is below one; until then it must not lend anybody tokens.
+                tokens = input_tokens + (cap if cap > 0 else 0)
             else:
                 tokens = input_tokens + (plan.output_default if exchange.operation in GENERATING else 0)
         if self._shared is not None:
