@@ -204,3 +204,5 @@ def test_what_is_made_and_not_given_back_counts_as_well() -> None:
     assert openai.highest_cap((100,), (None, 20)) == 2000
     assert openai.highest_cap((100,), (3, None)) == 300
     assert openai.highest_cap((None, 7), (None, 0)) == 7
+    assert openai.highest_cap((10**300,), (10**300,)) == openai.CAP_MAX
+    assert openai.highest_cap((-(10**30),), (5,)) == 0

@@ -13,6 +13,7 @@ import msgspec
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Exchange
 
+CAP_MAX: Final = 2**53  # tokens that a request can ask for, as it is reckoned with
 NAME_MAX: Final = 128  # characters of an id, model or reason of the upstream that a row keeps
 
 
@@ -207,7 +208,8 @@ def highest_cap(caps: tuple[int | None, ...], copies: tuple[int | None, ...]) ->
     for count in copies:
         if count is not None and count > most:
             most = count  # `best_of` makes more than the `n` that are given back
-    return highest * most
+    # What no model makes is refused later; until then policies and counters must be able to reckon with it.
+    return min(max(highest * most, 0), CAP_MAX)
 
 
 def _asks_usage(options: StreamOptions | None) -> bool:
