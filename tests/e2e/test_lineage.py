@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import urllib.error
 import urllib.request
@@ -23,7 +24,7 @@ from openlineage.client.event_v2 import (
     RunState,
 )
 from openlineage.client.facet_v2 import dataset_version_dataset, tags_dataset
-from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport
+from openlineage.client.transport.http import ApiKeyTokenProvider, HttpCompression, HttpConfig, HttpTransport
 
 from tests.e2e.factories import Factory, model, resource, running_factory, wait_for
 from tests.e2e.models import save_linear
@@ -70,7 +71,12 @@ def url(factory: Factory) -> str:
 
 
 def client_of(url: str, key: str) -> OpenLineageClient:
-    config = HttpConfig(url=url, auth=ApiKeyTokenProvider({"apiKey": key}), retry={"total": 0})
+    config = HttpConfig(
+        url=url,
+        auth=ApiKeyTokenProvider({"apiKey": key}),
+        retry={"total": 0},
+        compression=HttpCompression.GZIP,
+    )
     return OpenLineageClient(transport=HttpTransport(config))
 
 
@@ -108,11 +114,11 @@ def predict(factory: Factory, key: str, name: str) -> str:
         return str(answer.headers["x-request-id"])
 
 
-def send(url: str, key: str, body: bytes) -> tuple[int, Any]:
+def send(url: str, key: str, body: bytes, encoding: str = "identity") -> tuple[int, Any]:
     request = urllib.request.Request(
         f"{url}/api/v1/lineage",
         body,
-        {"content-type": "application/json", "authorization": f"Bearer {key}"},
+        {"content-type": "application/json", "content-encoding": encoding, "authorization": f"Bearer {key}"},
     )
     try:
         with urllib.request.urlopen(request) as answer:
@@ -202,6 +208,13 @@ def test_what_is_no_event_is_refused_with_its_place(factory: Factory, key: str, 
     assert (status, told["code"]) == (422, "lineage_refused")
     assert told["errors"][0]["path"] == "[0].schemaURL"
     assert send(url, "sk-andon-none", b"{}")[0] == 401
+    zipped = gzip.compress(b"[" + b" " * 40_000_000 + b"]")
+    assert send(url, key, zipped, "gzip")[0] == 413
+    asked = urllib.request.Request(f"{url}/v1/lineage", headers={"authorization": f"Bearer {key}"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked)
+    assert caught.value.code in (401, 403)  # who may send may not read
+    caught.value.close()
     assert send(url, key, b"[")[0] in (400, 422)
     assert send(url, key, b"[" * 100_000)[0] in (400, 422)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from andon.adapters.openlineage.backend import LineageBackend
+from andon.adapters.openlineage.sending import LineageSender
 from andon.app.observer.lineage_rows import read_windows
 from andon.app.observer.part import Loop, ObserverGround
 from andon.kernel.admission import Admitted
@@ -44,16 +44,16 @@ _logger = structlog.get_logger("andon.lineage")
 class _Ready:
     """What both sources need before a batch: the key, and digests of models."""
 
-    def __init__(self, ground: ObserverGround, backend: LineageBackend) -> None:
+    def __init__(self, ground: ObserverGround, sender: LineageSender) -> None:
         self._ground = ground
-        self._backend = backend
+        self._sender = sender
         self._failing = False
 
     async def key(self) -> bool:
         """Whether the backend may be asked: its key could be read."""
         reference = self._ground.settings.lineage_credential
         try:
-            self._backend.token = await self._ground.sealed.value(reference) if reference else ""
+            self._sender.token = await self._ground.sealed.value(reference) if reference else ""
         except AndonError as error:
             if not self._failing:
                 _logger.warning("lineage_credential_unreadable", code=error.code, reason=error.message)
@@ -150,14 +150,14 @@ def build_sending(
         ("openlineage-journal", JournalEvents, 0),
         ("openlineage-windows", WindowEvents, begin),
     ):
-        backend = LineageBackend(url)
+        sender = LineageSender(url)
         thread = WorkThread(name)
-        source = source_of(ground, _Ready(ground, backend))
+        source = source_of(ground, _Ready(ground, sender))
         terms = Terms(name=name, lag_s=LAG_S, begin=begin_at, batch=BATCH)
-        follower: Follower[Any] = Follower(source, backend.send, kept, ground.clock, thread, terms)
+        follower: Follower[Any] = Follower(source, sender.send, kept, ground.clock, thread, terms)
         followers.append(follower)
         loops.append(follower.run)
-        closing += [backend.close, partial(thread.close, CLOSE_S)]
+        closing += [sender.close, partial(thread.close, CLOSE_S)]
     _logger.info("lineage_sent", since=datetime.fromtimestamp(begin * 3600, UTC).isoformat())
     return loops, ExportMetrics(followers), closing
 

@@ -21,7 +21,7 @@ PATH: Final = "/api/v1/lineage"
 _AGAIN: Final = frozenset((401, 403, 404, 408, 425, 429))  # a key or address that is put right later
 
 
-class LineageBackend:
+class LineageSender:
     """One address. Blocking; used by one thread."""
 
     def __init__(self, url: str) -> None:
