@@ -157,7 +157,8 @@ def build_sending(
         follower: Follower[Any] = Follower(source, sender.send, kept, ground.clock, thread, terms)
         followers.append(follower)
         loops.append(follower.run)
-        closing += [sender.close, partial(thread.close, CLOSE_S)]
+        # The thread first: a connection that is in use cannot be closed from here.
+        closing += [partial(thread.close, CLOSE_S), sender.close]
     _logger.info("lineage_sent", since=datetime.fromtimestamp(begin * 3600, UTC).isoformat())
     return loops, ExportMetrics(followers), closing
 
