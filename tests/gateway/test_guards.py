@@ -13,7 +13,7 @@ from andon.kernel.snapshot import BodiesEntry, ExcuseEntry, GuardEntry, Recordin
 from andon.security.guards.detectors import Means
 from andon.security.guards.engine import GuardEngine
 from andon.security.guards.vault import SealedVault
-from tests.gateway.world import FakeAnswer, FakeClock, World, chat_endpoint, oip_endpoint, target
+from tests.gateway.world import INFER, FakeAnswer, FakeClock, World, chat_endpoint, oip_endpoint, target
 
 MARK = "zebra"
 
@@ -528,5 +528,35 @@ def test_a_callers_charset_is_not_handed_on_for_a_model_to_read_other_words_by()
         hidden = ask("+AHoAZQBiAHIAYQ-")  # "zebra" in UTF-7
         await one.chat(hidden, headers=((b"content-type", b"application/json; charset=utf-7"),))
         assert one.upstream.sent[0].headers[b"content-type"] == b"application/json"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("head", "lengths"),
+    [
+        (  # the sizes that a client reads are spelt otherwise, those of a side that is not answered are plain
+            b'{"inputs":[{"name":"x","datatype":"FP32","parameters":{"binary_data_size":9}}],"outputs":[{"name":"y",'
+            b'"datatype":"BYTES","shape":[1],"parameters":{"binary_data_s\\u0069ze":9}}]}',
+            (0,),
+        ),
+        (
+            b'{"outputs":[{"name":"y","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":9}}]}',
+            (0, -1),
+        ),
+    ],
+)
+def test_a_binary_answer_that_can_be_read_in_two_ways_is_not_delivered_unjudged(
+    head: bytes, lengths: tuple[int, ...]
+) -> None:
+    async def main() -> None:
+        name = b"inference-header-content-length"
+        headers = [(name, b"%d" % (len(head) + more)) for more in lengths]
+        answer = FakeAnswer(body=head + b"\5\0\0\0zebra", headers=headers)
+        endpoint = oip_endpoint(guards=(guard(places=("output",)),))
+        one = World(answer, endpoints=[endpoint], guards=engine)
+        reply = await one.call(b"/v2/models/credit/infer", INFER, [])
+        assert b"zebra" not in reply.body
+        assert reply.status in (400, 502)  # judged as what a client would read, or not readable
 
     asyncio.run(main())

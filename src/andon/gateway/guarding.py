@@ -173,6 +173,11 @@ class Guarding:
             raise Transient(
                 "upstream_malformed", "The model's answer is compressed and cannot be judged.", status=502
             )
+        if sum(name == _LENGTH for name, _ in answer.headers) > 1:
+            # Of two lengths a client may take either, and one of them was not judged by.
+            raise Transient(
+                "upstream_malformed", "The model's answer cannot be read by its guards.", status=502
+            )
         rules = ANSWER if x.dialect is Dialect.OPENAI else INFERRED
         try:
             document = Document(answer.body, rules, _length_of(answer.headers))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from andon.gateway.dialects.text_rules import INFERRED
 from andon.gateway.dialects.texts import Rules, Slot, Walk, apply, pieces_of, rewrite, tools_of, utf8
 from andon.kernel.errors import Refused
 from andon.kernel.guarding import Content, Edit, Kind
@@ -52,7 +53,7 @@ class Document:
             tuple[int, bytes | list[int]]
         ] = []  # of each tensor: its size's place, what it holds
         if header_length is not None:
-            self._read_binary()
+            self._read_binary("outputs" if rules is INFERRED else "inputs")
         self._messages = walk.lists.get("messages", 0)
         self._depth = walk.depth
 
@@ -95,9 +96,9 @@ class Document:
             return json + tail, len(json)
         return rewrite(json, self.slots, named), None
 
-    def _read_binary(self) -> None:
+    def _read_binary(self, side: str) -> None:
+        """The tensors of the side that is asked for or answered, whatever else the JSON speaks of."""
         head = _head(self._json)
-        side = "outputs" if head.outputs and not head.inputs else "inputs"
         at = len(self._json)
         places = [match.span(1) for match in _SIZE.finditer(self._json)]
         number = 0
