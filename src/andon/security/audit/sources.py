@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections import OrderedDict
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -68,6 +69,12 @@ class HttpSource:
             raise Refused(
                 "url_invalid", f"'{url}' is not an address.", hint="Such as https://host:8791/v1/audit/log"
             )
+        if key and parts.scheme == "http" and not _is_here(parts.hostname):
+            raise Refused(
+                "url_invalid",
+                f"http to {parts.hostname} would send the key in the open.",
+                hint="Use https, or read the log's folder.",
+            )
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path
         self._tls = (
             ssl.create_default_context(cafile=None if authority is None else str(authority))
@@ -103,6 +110,14 @@ class HttpSource:
                 hint="401 and 403: give a key that may read the log.",
             )
         return data
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def open_source(place: str, key: str = "", authority: Path | None = None) -> LogSource:
