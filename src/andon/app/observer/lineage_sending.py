@@ -6,6 +6,7 @@ the journal and from the tables, never from a queue.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,7 @@ from andon.kernel.errors import AndonError
 from andon.ledger.disk import FileDisk
 from andon.ledger.thread import WorkThread
 from andon.observability.telemetry.following import ExportMetrics, Follower, Item, Terms
-from andon.security.lineage.emission import STATES, Emitter
+from andon.security.lineage.emission import STATES, Emitter, InferenceWindow
 from andon.serving.models.model import MODEL_VERSION, ModelVersionSpec
 from andon.store.model import Journaled, Unit
 
@@ -35,6 +36,7 @@ HOURS_AT_ONCE: Final = 24
 WINDOWS_MAX: Final = 50_000
 BATCH: Final = 100
 CLOSE_S: Final = 1.0
+FINISH_S: Final = 5.0  # what a query under way is given when the process ends
 PATIENCE_S: Final = 30.0  # before what could not be read is read again
 STARTED: Final = "rollout.started"
 
@@ -116,9 +118,7 @@ class WindowEvents:
             if not await self._ready.key():
                 return ()
             emitter = await self._ready.emitter()
-            windows = await ground.runner.run(
-                lambda: read_windows(ground.engine, None, since_ns, until_ns, WINDOWS_MAX)
-            )
+            windows = await self._read(since_ns, until_ns)
         except AndonError as error:
             _logger.warning("lineage_windows_unread", code=error.code, reason=error.message)
             await ground.clock.sleep(PATIENCE_S)
@@ -127,6 +127,18 @@ class WindowEvents:
         for window in windows:
             found[window.first_ns // HOUR_NS] += emitter.of_window(window)
         return [Item(hour, (hour + 1) * HOUR_NS, events) for hour, events in sorted(found.items())]
+
+    async def _read(self, since_ns: int, until_ns: int) -> list[InferenceWindow]:
+        """Hours from the ledger. Who is cancelled waits a little, for the engine is closed next."""
+        engine = self._ground.engine
+        reading = asyncio.ensure_future(
+            self._ground.runner.run(lambda: read_windows(engine, None, since_ns, until_ns, WINDOWS_MAX))
+        )
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.wait([reading], timeout=FINISH_S)
+            raise
 
 
 def closed_hour(now_ns: int) -> int:
