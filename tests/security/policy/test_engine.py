@@ -13,6 +13,7 @@ from andon.kernel.principals import Principal
 from andon.security.policy import entities
 from andon.security.policy.engine import Engine
 from andon.security.policy.heads import WHOLE
+from andon.security.policy.text import built_in
 
 ANN = Principal(kind="user", id="ann", roles=("operator",), team="risk")
 ROLLOUT = Resource(kind="Rollout", name="credit-3", attributes={"riskTier": "high", "site": "north"})
@@ -235,3 +236,13 @@ def test_slices_decide_as_the_whole_set_does(
     )
     for request in (*asked, *asked):  # the second time from slices that are there already
         assert engine.decide(*request) == whole(engine, request)
+
+
+@pytest.mark.parametrize("kind", ["Policy", "RoleBinding", "Issuer", "Service", "Signer", "Admission"])
+def test_an_operator_applies_much_and_nothing_that_says_whom_or_what_to_trust(kind: str) -> None:
+    """An operator who may replace a signer, or what pickles may call, has got around every rule about models."""
+    engine = Engine(built_in())
+    admin = Principal(kind="user", id="eve", roles=("administrator",))
+    for resource in (Resource(kind=kind, name="x"), Resource(kind="ModelVersion", name="x")):
+        assert engine.decide(ANN, "factory.apply", resource, {}).allowed == (resource.kind != kind)
+        assert engine.decide(admin, "factory.apply", resource, {}).allowed
