@@ -6,7 +6,7 @@ snapshot (`holder.load`), runs the `loops` and serves `gateway`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,14 +134,7 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         random=random,
         meters=gateway.meters,
     )
-    authorise = stage_of(stages, AuthoriseStage)
-
-    async def prepare(raw: bytes) -> None:
-        if leases is not None:
-            await leases.prepare(raw)
-        await read_ahead(authorise, raw)
-
-    link.prepare = prepare
+    link.prepare = _preparing(leases, stage_of(stages, AuthoriseStage))
     if leases is not None:
         leases.changed = lambda: rebuild_targets(gateway, holder)
     return AssembledGateway(
@@ -163,6 +156,17 @@ def assemble_gateway(ground: GatewayGround) -> AssembledGateway:
         conduct=watch(stages, ground, reports),
         shared=ground.shared,
     )
+
+
+def _preparing(leases: Leases | None, authorise: AuthoriseStage) -> Callable[[bytes], Awaitable[None]]:
+    """What is done with a snapshot that has come, before it is adopted."""
+
+    async def prepare(raw: bytes) -> None:
+        if leases is not None:
+            await leases.prepare(raw)
+        await read_ahead(authorise, raw)
+
+    return prepare
 
 
 def _parts(ground: GatewayGround, identify: IdentifyStage, reports: ReportQueue, meters: Meters) -> Parts:
