@@ -14,9 +14,9 @@ from andon.gateway.dialects import oip
 from andon.gateway.egress import dialect_of
 from andon.gateway.routing import Routes
 from andon.gateway.targets import Targets
-from andon.kernel.redaction import calm
 from andon.kernel.errors import AndonError, Refused
 from andon.kernel.exchange import Dialect, Exchange
+from andon.kernel.redaction import calm
 from andon.kernel.snapshot import EndpointEntry
 
 VERSION: Final = "0.1.0"

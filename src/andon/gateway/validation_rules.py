@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from andon.gateway.dialects import oip, openai
-from andon.kernel.redaction import calm
 from andon.kernel.errors import Refused
+from andon.kernel.redaction import calm
 from andon.kernel.snapshot import Signature, TensorSpec
 
 ITEM_BYTES: Final[MappingProxyType[str, int]] = MappingProxyType(dict(oip.ITEM_BYTES))

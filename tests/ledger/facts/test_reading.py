@@ -127,7 +127,9 @@ def test_a_bomb_is_stopped_while_it_grows() -> None:
         assert (refused.value.status, refused.value.code) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("data", [b"not gzip", gzip.compress(b"a" * 100, mtime=0)[:-9], gzip.compress(b"a", mtime=0) * 100])
+@pytest.mark.parametrize(
+    "data", [b"not gzip", gzip.compress(b"a" * 100, mtime=0)[:-9], gzip.compress(b"a", mtime=0) * 100]
+)
 def test_what_does_not_inflate_is_refused(data: bytes) -> None:
     with pytest.raises(Refused) as refused:
         inflate(data, "gzip", 10**6)

@@ -143,7 +143,16 @@ def _call(row: Mapping[str, Any]) -> dict[str, Any]:
     trace = _trace(row, at_ns)
     if trace is not None:
         event["trace"] = trace
-    names = ("cost_micros", "currency", "data_class", "policies", "arm", "refused_by", "gateway", "usage_source")
+    names = (
+        "cost_micros",
+        "currency",
+        "data_class",
+        "policies",
+        "arm",
+        "refused_by",
+        "gateway",
+        "usage_source",
+    )
     event["unmapped"] = {f"andon_{name}": row[name] for name in names if row.get(name) is not None}
     return event
 
