@@ -44,7 +44,9 @@ def test_whoever_drips_is_let_go_in_time_and_others_are_served(run, name):
             try:
                 assert statuses(await answer) == expected
             except ConnectionError:
-                assert first.endswith(b"\r\n\r\n") or expected == []  # closed while idle: more bytes met a reset
+                assert (
+                    first.endswith(b"\r\n\r\n") or expected == []
+                )  # closed while idle: more bytes met a reset
 
     run(main())
 
