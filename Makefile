@@ -62,7 +62,7 @@ sim: setup ## the real app under a seeded scheduler: [SEED=n] [STEPS=n]
 	@$(PY) -m andon.testing.simulate $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 bench: compile ## every proof, in full; [QUICK=1] [PEERS=1]
-	@for name in gateway stream rollback crash start predict ledger ledger-crash percentiles slo drift cbpe dashboards audit; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$${name//-/_}; done
+	@for name in gateway stream rollback crash start predict ledger ledger-crash percentiles slo drift cbpe dashboards audit authz limits merkle guards canary-secret tls; do echo "== $$name"; QUICK=$(QUICK) PEERS=$(PEERS) $(PY) -m benchmarks.$${name//-/_}; done
 
 docs: setup ## regenerate docs/reference from the code
 	@$(PY) tools/reference.py
