@@ -21,7 +21,8 @@ INVISIBLE: Final = re.compile(
 _ESCAPE: Final = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _SHORT: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _TAGS: Final = 0xE0000
-_HIGH, _LOW, _END = chr(0xD800), chr(0xDC00), chr(0xDFFF)  # where the halves of surrogate pairs begin, and end
+# Where the halves of surrogate pairs begin, first and second, and where they end.
+_HIGH, _LOW, _END = chr(0xD800), chr(0xDC00), chr(0xDFFF)
 ESCAPE_MAX: Final = 12  # characters of the longest escape: a surrogate pair
 
 
