@@ -117,7 +117,7 @@ def main() -> None:
     began = time.perf_counter()
     reason = obstacle()
     if not reason:
-        print("compile: turning the hot path into machine code (a minute)", flush=True)
+        print("compile: turning the hot path into machine code (two or three minutes)", flush=True)
         reason = install(place)
     if reason and not os.environ.get(compiled.PURE):
         shutil.rmtree(place, ignore_errors=True)
