@@ -129,6 +129,7 @@ def test_closed_serves_nothing_that_it_cannot_audit(factory: Factory) -> None:
     # A folder where a file should be, so that root cannot write it either.
     audit = factory.root / ".andon" / "audit"
     sealed = audit / "sealed.json"
+    wait_for("the first words of the auditor", sealed.exists)
     sealed.unlink()
     sealed.mkdir()
     (sealed / "in the way").touch()

@@ -235,7 +235,8 @@ def test_cloudwatch_and_xray(tmp_path: Path, aws: str) -> None:
             assert period_s == 60.0
         logs = boto3.client("logs", region_name="us-east-1", endpoint_url=aws)
         streams = logs.describe_log_streams(logGroupName="andon")["logStreams"]
-        assert {one["logStreamName"] for one in streams} == {"andon-0-requests", "andon-0-metrics"}
+        # Other tests write streams of their own into this group.
+        assert {one["logStreamName"] for one in streams} >= {"andon-0-requests", "andon-0-metrics"}
         told = logs.get_log_events(logGroupName="andon", logStreamName="andon-0-metrics")["events"]
         lines = [json.loads(event["message"]) for event in told]
         logs.close()

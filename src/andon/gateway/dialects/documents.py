@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from andon.gateway.dialects.tensors import read_head
 from andon.gateway.dialects.text_rules import INFERRED
 from andon.gateway.dialects.texts import Rules, Slot, Walk, apply, pieces_of, rewrite, tools_of, utf8
 from andon.kernel.errors import Refused
@@ -19,23 +20,6 @@ from andon.kernel.guarding import Content, Edit, Kind
 
 _SIZE: Final = re.compile(rb'"binary_data_size"\s*:\s*(\d+)')
 _CHUNK_MAX: Final = 1 << 20  # elements of one tensor
-
-
-class _Parameters(msgspec.Struct):
-    binary_data_size: int | None = None
-
-
-class _Tensor(msgspec.Struct):
-    datatype: str = ""
-    parameters: _Parameters | None = None
-
-
-class _Head(msgspec.Struct):
-    inputs: list[_Tensor] = []
-    outputs: list[_Tensor] = []
-
-
-_head = msgspec.json.Decoder(_Head).decode
 
 
 class Document:
@@ -98,7 +82,7 @@ class Document:
 
     def _read_binary(self, side: str) -> None:
         """The tensors of the side that is asked for or answered, whatever else the JSON speaks of."""
-        head = _head(self._json)
+        head = read_head(self._json)
         at = len(self._json)
         places = [match.span(1) for match in _SIZE.finditer(self._json)]
         number = 0
