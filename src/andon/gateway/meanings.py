@@ -58,5 +58,11 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "andon_limits_lost_total": "Times that the store of shared counters was lost.",
         "andon_limits_fenced_total": "Times that a lease had run out and what was held was said again.",
         "andon_targets_open": "Targets that get no traffic: their breaker is open or they are broken.",
+        "andon_policy_asked_total": "Decisions on access that policies were asked for, remembered ones left out.",
+        "andon_policy_denied_total": "Requests that policies denied.",
+        "andon_policy_barred_total": "Requests that policies kept away from a release.",
+        "andon_policy_errors_total": "Policies that could not be evaluated on a request.",
+        "andon_audit_lag_seconds": "Age of the oldest row that the audit log may not hold yet.",
+        "andon_audit_unaudited_requests": "Requests served while the audit log was late or away.",
     }
 )
