@@ -5,17 +5,16 @@ Light on purpose: the supervisor and the command line need no cryptography to sa
 
 from __future__ import annotations
 
-import ipaddress
-
 from andon.app.settings import Settings
 from andon.kernel.errors import Refused
+from andon.kernel.loopback import is_loopback
 
 
 def speaks_tls(settings: Settings) -> bool:
     """Whether listeners speak TLS: as said, else wherever others than this machine can reach one."""
     if settings.tls != "auto":
         return settings.tls == "on"
-    return not all(_is_loopback(host) for host in (settings.host, settings.control_host))
+    return not all(is_loopback(host) for host in (settings.host, settings.control_host))
 
 
 def reachable(host: str) -> str:
@@ -47,12 +46,3 @@ def check_certificates(settings: Settings) -> None:
                 f"{name}_certificate and {name}_private_key go together, and one of them is missing.",
                 hint="Give both files, or neither: then the factory's own authority makes them.",
             )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: who knows where it leads
-        return False

@@ -5,12 +5,12 @@ Listed by `app`; read by the factory file reader, `plan`, the API and the refere
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from andon.control.kinds import Kind, Problem, World
+from andon.kernel.loopback import is_loopback
 from andon.kernel.references import WRITE_AS, parse_reference
 from andon.kernel.units import duration_s
 from andon.observability.alerts.model import (
@@ -212,14 +212,6 @@ def _url(path: str, text: str, *, insecure: bool) -> list[Problem]:
         message = f"http to {parts.hostname} would send alerts in the open."
         return [_problem(path, message, "Use https, or set allowInsecure: true on a network that you trust.")]
     return []
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_silence(spec: Any, record: Record, world: World) -> list[Problem]:

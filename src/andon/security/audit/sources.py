@@ -8,12 +8,12 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections import OrderedDict
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from andon.kernel.errors import Refused, Transient
+from andon.kernel.loopback import is_loopback
 from andon.security.audit import tiles
 from andon.security.audit.hashing import HASH_BYTES, node_hash
 from andon.security.audit.tiles import HEIGHT, WIDTH
@@ -69,7 +69,7 @@ class HttpSource:
             raise Refused(
                 "url_invalid", f"'{url}' is not an address.", hint="Such as https://host:8791/v1/audit/log"
             )
-        if key and parts.scheme == "http" and not _is_here(parts.hostname):
+        if key and parts.scheme == "http" and not is_loopback(parts.hostname):
             raise Refused(
                 "url_invalid",
                 f"http to {parts.hostname} would send the key in the open.",
@@ -110,14 +110,6 @@ class HttpSource:
                 hint="401 and 403: give a key that may read the log.",
             )
         return data
-
-
-def _is_here(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def open_source(place: str, key: str = "", authority: Path | None = None) -> LogSource:

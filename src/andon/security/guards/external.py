@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ import msgspec
 
 from andon.kernel.clock import Clock
 from andon.kernel.errors import AndonError, Refused, Transient
+from andon.kernel.loopback import is_loopback
 from andon.kernel.ports import Upstream
 from andon.kernel.snapshot import TargetEntry
 from andon.security.guards.model import Finding
@@ -91,10 +91,9 @@ def check(settings: ExternalSettings) -> None:
 
 
 def _is_here(url: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether an address is this machine's own; what is no URL is not."""
     try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
+        return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False
 

@@ -6,7 +6,6 @@ fetched. A client secret is a reference, never the secret itself.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from msgspec import Meta
 
 from andon.control.kinds import Kind, Problem, World
 from andon.kernel.labels import Label
+from andon.kernel.loopback import is_loopback
 from andon.kernel.snapshot import IssuerEntry
 from andon.store.model import Record, Unit
 
@@ -181,16 +181,6 @@ def _check_url(path: str, url: str, allow_insecure: bool, *, query: bool = False
             )
         )
     return problems
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def may_be_asked(url: str, spec: IssuerSpec) -> bool:

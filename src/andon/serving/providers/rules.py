@@ -5,12 +5,12 @@ A provider that fails its checks is still a target of last resort when all are u
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from andon.control.kinds import Kind, Problem, World
+from andon.kernel.loopback import is_loopback
 from andon.kernel.references import WRITE_AS, parse_reference
 from andon.kernel.snapshot import TargetEntry
 from andon.serving.providers.model import PROVIDER, ProviderSpec, ProviderStatus
@@ -66,7 +66,7 @@ def _check_url(spec: ProviderSpec) -> list[Problem]:
         )
     if parts.query or parts.fragment:
         problems.append(Problem(path="spec.url", message="A base URL has no query and no fragment."))
-    if parts.scheme == "http" and not spec.allow_insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not spec.allow_insecure and not is_loopback(parts.hostname):
         problems.append(
             Problem(
                 path="spec.url",
@@ -75,15 +75,6 @@ def _check_url(spec: ProviderSpec) -> list[Problem]:
             )
         )
     return problems
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def target_of(name: str, spec: ProviderSpec, model: str = "") -> TargetEntry:
